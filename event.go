@@ -1,0 +1,77 @@
+package passerelle
+
+import "time"
+
+// Event is one fact about one ticket, as one side told it.
+type Event struct {
+	// Names are its identities, scoped by contract and side: the same fact has
+	// the same name however we heard of it. Any one already seen means that
+	// the event is known. May be empty for a pushed status change, which the
+	// relay names by the turn of the link.
+	Names    []string `json:"names,omitempty"`
+	Contract string   `json:"contract"`
+	From     Side     `json:"from"`
+	// Kind is what it is about; an adapter that cannot know leaves it empty and
+	// gives a Signal, which the contract's signals table turns into a Kind.
+	Kind   Kind   `json:"kind,omitempty"`
+	Signal string `json:"signal,omitempty"` // the tool's own word: "ev_close", or a status "A clôturer"
+	// Key is the ticket's key in From's tool; empty where the sender gave other
+	// references only.
+	Key string `json:"key,omitempty"`
+	// Claims are the references by which the sender named the ticket. All that
+	// are known must mean the same link (R28).
+	Claims []Claim   `json:"claims,omitempty"`
+	Author string    `json:"author,omitempty"` // who made the change, by role: last_update_by, a hint, never proof (R17)
+	At     time.Time `json:"at"`
+	// Fields holds texts and scalars: by From's own field codes as the adapter
+	// gives them, by the contract's names once interpreted.
+	Fields map[string]string `json:"fields,omitempty"`
+	Files  []File            `json:"files,omitempty"`
+	// Alias is a weaker identity: an event whose Alias is seen is the same fact,
+	// unless another name has claimed that alias already. A pushed file has one,
+	// because only a later reading tells the attachment's id.
+	Alias string `json:"alias,omitempty"`
+	// Mark is the id of the gateway's own message that made this change, where
+	// the tool keeps our marks: such an event is an echo (R17).
+	Mark string `json:"mark,omitempty"`
+	// Source is an adapter's handle for Watcher.Fetch, such as an attachment's id.
+	Source string `json:"source,omitempty"`
+}
+
+// Claim is one reference to a ticket: a key or number in a side's tool, or the
+// broker's own id or number.
+type Claim struct {
+	Side Side   `json:"side"`
+	Key  string `json:"key"`
+}
+
+// File is one attachment. Its bytes lie in the Spool, by content hash.
+type File struct {
+	Name string `json:"name"`
+	MIME string `json:"mime,omitempty"`
+	Size int64  `json:"size"` // bytes
+	Sum  string `json:"sum"`  // SHA-256 of the content, hexadecimal
+}
+
+// Snapshot is what a tool says of one ticket when asked: every journal entry,
+// status change and attachment it still holds, as events, oldest first.
+type Snapshot struct {
+	Ref    Ref               // the ticket in its tool
+	Own    string            // the broker's own id, where the ticket carries it
+	Fields map[string]string // its scalars, by the tool's own field codes
+	Events []*Event          // without bytes: see Watcher.Fetch
+	Gone   bool              // the tool says that there is no such ticket
+}
+
+// Ticket names the ticket for people, as far as the event alone can tell.
+func (e *Event) Ticket() string {
+	for _, c := range e.Claims {
+		if c.Side == e.From && c.Key != e.Key {
+			return c.Key
+		}
+	}
+	if e.Key == "" && len(e.Claims) > 0 {
+		return e.Claims[0].Key
+	}
+	return e.Key
+}

@@ -1,0 +1,277 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"passerelle"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// worker delivers to one destination, one message at a time.
+func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
+	g := r.gates[dest]
+	for {
+		if !g.enter(ctx) {
+			return
+		}
+		e, err := r.Store.Next(ctx, dest)
+		if err != nil {
+			g.idle()
+			if over(ctx, err) {
+				return
+			}
+			r.Log.Error("outbox: cannot lend", "contract", dest.Contract, "side", dest.Side, "error", err)
+			if !pause(ctx, time.Second) {
+				return
+			}
+			continue
+		}
+		// What was lent is finished even when ctx ends: a graceful stop loses
+		// nothing and leaves no outcome unknown.
+		r.carry(context.WithoutCancel(ctx), dest, e)
+	}
+}
+
+// carry brings one loan to its end.
+func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
+	defer r.locks.lock(lockKey(dest, e.Link))()
+	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
+	o := d.run()
+	if err := r.Store.Settle(ctx, e, o); err != nil {
+		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
+		return
+	}
+	level := r.Log.Info
+	if o.To == outbox.Parked {
+		level = r.Log.Error
+	}
+	level("delivery "+string(o.To), "event", e.ID, "contract", e.Contract, "ticket", d.ticket(), "to", e.To, "template", e.Template, "class", o.Class, "note", o.Note, "error", o.Error)
+}
+
+// delivery is one loan on its way.
+type delivery struct {
+	r    *Relay
+	ctx  context.Context
+	dest outbox.Dest
+	e    *outbox.Entry
+	tool Tool
+	link *passerelle.Link
+	o    outbox.Outcome
+}
+
+func (d *delivery) ticket() string {
+	if d.link == nil {
+		return d.e.Link
+	}
+	return d.link.Names()
+}
+
+// run delivers the parts that are not delivered yet, and says how it ended.
+func (d *delivery) run() outbox.Outcome {
+	c, err := d.r.contract(d.e.Contract)
+	if err == nil {
+		d.link, err = d.r.Store.Find(d.ctx, d.e.Contract, passerelle.Broker, d.e.Link)
+	}
+	if err != nil {
+		return d.failed(err)
+	}
+	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
+		return d.failed(&passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "retry the create that was dropped, or drop this one too"})
+	}
+	messages, errs := c.Render(mapping.Send{To: d.e.To, Template: d.e.Template}, d.e.Event, d.link, messageID(d.e))
+	for i := d.e.Parts; i < len(messages); i++ {
+		m, err := messages[i], errs[i]
+		if err != nil {
+			m, err = d.instead(c, err, i)
+		}
+		if err == nil {
+			err = d.part(m, i)
+		}
+		if err != nil {
+			return d.failed(err)
+		}
+		if i+1 < len(messages) {
+			if err := d.r.Store.Sent(d.ctx, d.e, i+1, d.o.Names); err != nil {
+				return d.failed(err)
+			}
+			d.o.Names = nil
+		}
+	}
+	return d.done(c)
+}
+
+// messageID is the mark that a tool can keep: the same at each try.
+func messageID(e *outbox.Entry) string {
+	return e.Contract + "/" + e.Link + "/" + strconv.FormatUint(e.ID, 10)
+}
+
+// instead is what is sent in place of a file that cannot travel: a visible
+// note on the ticket that it could not reach (R24). Other errors stay.
+func (d *delivery) instead(c *mapping.Contract, err error, i int) (*passerelle.Message, error) {
+	var big *mapping.TooBig
+	if !errors.As(err, &big) {
+		return nil, err
+	}
+	e := &passerelle.Event{Contract: c.Name, From: passerelle.Broker, Kind: passerelle.Note, Fields: map[string]string{"private_log": paragraphs(
+		fmt.Sprintf("Passerelle : la pièce jointe « %s » (%d octets) n'a pas pu être transmise : le message ferait %d octets, la limite est de %d.", big.File.Name, big.File.Size, big.Size, big.Limit),
+		"Gateway: this attachment was not transmitted: "+big.Error()+".")}}
+	ms, errs := c.Render(mapping.Send{To: d.e.To, Template: mapping.NoteTemplate}, e, d.link, messageID(d.e)+"/"+strconv.Itoa(i+1))
+	return ms[0], errs[0]
+}
+
+// part delivers one message, once: where an earlier try's outcome is unknown,
+// the tool is asked first.
+func (d *delivery) part(m *passerelle.Message, i int) error {
+	if d.e.Probe && i == d.e.Parts {
+		found, err := d.probe(m)
+		if err != nil || found {
+			return err
+		}
+	}
+	start := time.Now()
+	receipt, err := d.tool.Out.Deliver(d.ctx, m, d.r.Store.Files())
+	d.r.Metrics.seconds.WithLabelValues(d.dest.Contract, string(d.dest.Side)).Observe(time.Since(start).Seconds())
+	class := passerelle.Class("done")
+	if err != nil {
+		class = passerelle.ClassOf(err)
+	}
+	d.r.Metrics.deliveries.WithLabelValues(d.dest.Contract, string(d.dest.Side), string(m.Kind), string(class)).Inc()
+	if err != nil {
+		return err
+	}
+	d.take(receipt)
+	return nil
+}
+
+// probe tells whether an earlier try took effect.
+func (d *delivery) probe(m *passerelle.Message) (bool, error) {
+	receipt, err := d.tool.Out.Probe(d.ctx, m, d.r.Store.Files())
+	if errors.Is(err, passerelle.ErrAbsent) {
+		return false, nil
+	}
+	if errors.Is(err, passerelle.ErrUnknown) {
+		return false, &passerelle.Error{Op: "probe", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: fmt.Errorf("outcome unknown: an earlier try may have taken effect (%s)", d.e.Error), Hint: "look at the ticket; drop the entry if it is there, retry it if not"}
+	}
+	if err != nil {
+		return false, err
+	}
+	if len(receipt.Either) > 0 {
+		name, err := d.firstUnseen(receipt.Either)
+		if err != nil || name == "" {
+			return false, err // all of them are accounted for: ours is absent
+		}
+		receipt.Names = append(receipt.Names, name)
+	}
+	d.take(receipt)
+	return true, nil
+}
+
+func (d *delivery) firstUnseen(names []string) (string, error) {
+	seen, err := d.r.Store.Seen(d.ctx, d.scoped(names)...)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range names {
+		if !seen[n] {
+			return n, nil
+		}
+	}
+	return "", nil
+}
+
+func (d *delivery) scoped(names []string) []outbox.Name {
+	var out []outbox.Name
+	for _, n := range names {
+		out = append(out, outbox.Name{Contract: d.dest.Contract, Side: d.dest.Side, Name: n})
+	}
+	return out
+}
+
+func (d *delivery) take(receipt *passerelle.Receipt) {
+	d.r.gates[d.dest].up()
+	d.o.Names = append(d.o.Names, d.scoped(receipt.Names)...)
+	if receipt.Ref.Key != "" {
+		d.o.Ref = receipt.Ref
+	}
+	if receipt.Note != "" {
+		d.o.Note = receipt.Note
+	}
+}
+
+// done is a complete delivery; a create's brings the partner's number back
+// (R5), in the same commit.
+func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
+	d.r.gates[d.dest].up()
+	d.o.To, d.o.Shown = outbox.Done, d.e.Turn
+	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
+		d.o.Follow = append(d.o.Follow, d.reference(c)...)
+	}
+	return d.o
+}
+
+func (d *delivery) reference(c *mapping.Contract) []*outbox.Entry {
+	e := &passerelle.Event{Contract: c.Name, From: passerelle.Broker, Kind: passerelle.Reference, At: time.Now(), Fields: map[string]string{}}
+	step, err := c.Admit(e, d.link)
+	if err != nil { // the contract has no row for it: nothing to send
+		return nil
+	}
+	var out []*outbox.Entry
+	for _, s := range step.Sends {
+		out = append(out, &outbox.Entry{Schema: outbox.EntrySchema, Link: d.link.ID, Contract: c.Name, Terms: c.Version, To: s.To, Template: s.Template, Event: e,
+			State: d.link.State, Turn: d.link.Turn, Rule: step.Rule, Status: outbox.Waiting})
+	}
+	return out
+}
+
+// failed decides what an error means for the entry: by its class, who is to
+// blame.
+func (d *delivery) failed(err error) outbox.Outcome {
+	o := outbox.Outcome{To: outbox.Waiting, Class: passerelle.ClassOf(err), Error: err.Error(), Names: d.o.Names, Probe: d.e.Probe}
+	var pe *passerelle.Error
+	var after time.Duration
+	if errors.As(err, &pe) {
+		after = pe.After
+	}
+	switch o.Class {
+	case passerelle.Down, passerelle.Denied:
+		o.Before = d.r.gates[d.dest].down(o.Class, after)
+		if o.Class == passerelle.Denied {
+			d.r.Log.Error("the destination refuses our account: all traffic there is stopped", "contract", d.dest.Contract, "side", d.dest.Side, "until", o.Before)
+		}
+		return o
+	case passerelle.Stuck, passerelle.Refused:
+		d.r.gates[d.dest].up()
+		return d.park(o)
+	case passerelle.Unsure:
+		o.Probe = true
+	}
+	d.r.gates[d.dest].idle()
+	o.Charge = true
+	if time.Since(d.e.Created) > d.r.Backoff.Age {
+		return d.park(o)
+	}
+	o.Before = time.Now().Add(max(after, d.r.Backoff.Delay(d.e.Attempts)))
+	return o
+}
+
+// park closes the lane until a person decides. A create that is parked leaves
+// a visible note on the requester's ticket (R28).
+func (d *delivery) park(o outbox.Outcome) outbox.Outcome {
+	o.To = outbox.Parked
+	if d.link == nil || d.e.Event.Kind != passerelle.Create || d.e.Attempts > 0 {
+		return o
+	}
+	c := d.r.Contracts[d.e.Contract]
+	text := paragraphs("Passerelle : ce ticket n'a pas encore pu être transmis au partenaire. L'exploitant de la passerelle est prévenu ; rien n'est perdu.",
+		"Gateway: this ticket could not be transmitted yet. The operator of the gateway has been told; nothing is lost.")
+	if note := d.r.note(c, d.link, passerelle.Requester, text); note != nil {
+		note.Rule, note.Link = "R28", d.link.ID
+		o.Follow = append(o.Follow, note)
+	}
+	return o
+}

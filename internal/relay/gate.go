@@ -1,0 +1,134 @@
+package relay
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"passerelle"
+)
+
+// gate is a destination's circuit breaker. While the destination is in
+// trouble no message is lent to it, so that none is charged an attempt; after
+// a pause that grows, one message tests the water.
+type gate struct {
+	mu      sync.Mutex
+	fails   int       // in a row
+	until   time.Time // closed before
+	testing bool      // one message is on its way to find out
+	denied  bool      // our account is refused there
+	moved   chan struct{}
+}
+
+// The pauses of a destination in trouble. A refused account is tried rarely:
+// some tools lock accounts that keep failing.
+const (
+	gateFirst  = time.Second
+	gateMax    = 2 * time.Minute
+	gateDenied = 15 * time.Minute
+)
+
+func newGate() *gate { return &gate{moved: make(chan struct{})} }
+
+// enter waits until the destination may be tried. It returns false when ctx
+// ends first.
+func (g *gate) enter(ctx context.Context) bool {
+	for {
+		g.mu.Lock()
+		wait, testing, moved := time.Until(g.until), g.testing, g.moved
+		if g.fails == 0 {
+			g.mu.Unlock()
+			return ctx.Err() == nil
+		}
+		if wait <= 0 && !testing {
+			g.testing = true
+			g.mu.Unlock()
+			return ctx.Err() == nil
+		}
+		g.mu.Unlock()
+		if testing {
+			wait = time.Hour // until it moves
+		}
+		if !sleepOr(ctx, wait, moved) {
+			return false
+		}
+	}
+}
+
+func sleepOr(ctx context.Context, d time.Duration, moved <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-moved:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// idle gives back a place that enter gave and nobody used.
+func (g *gate) idle() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.testing = false
+	g.wake()
+}
+
+// up says that the destination answered.
+func (g *gate) up() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fails == 0 {
+		return
+	}
+	g.fails, g.testing, g.denied = 0, false, false
+	g.wake()
+}
+
+// down says that it is in trouble; after, if not zero, is what it asked for. It
+// returns when it will be tried again.
+func (g *gate) down(class passerelle.Class, after time.Duration) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fails++
+	d := min(gateMax, gateFirst<<min(g.fails-1, 10))
+	d = d/2 + rand.N(d/2+1)
+	if class == passerelle.Denied {
+		g.denied, d = true, gateDenied
+	}
+	if at := time.Now().Add(max(d, after)); at.After(g.until) {
+		g.until = at
+	}
+	g.testing = false
+	g.wake()
+	return g.until
+}
+
+// state tells how the destination stands: up, down or denied.
+func (g *gate) state() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.denied:
+		return "denied"
+	case g.fails > 0:
+		return "down"
+	}
+	return "up"
+}
+
+// try lets the next message test the water at once: an operator says that the
+// destination is well again.
+func (g *gate) try() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.until = time.Time{}
+	g.wake()
+}
+
+func (g *gate) wake() {
+	close(g.moved)
+	g.moved = make(chan struct{})
+}

@@ -1,0 +1,263 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"passerelle"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// reader reads tickets that changed, one at a time.
+func (r *Relay) reader(ctx context.Context) {
+	for {
+		l, err := r.Store.NextLook(ctx)
+		if err != nil {
+			if over(ctx, err) {
+				return
+			}
+			r.Log.Error("outbox: cannot read hints", "error", err)
+			if !pause(ctx, time.Second) {
+				return
+			}
+			continue
+		}
+		r.look(context.WithoutCancel(ctx), l)
+	}
+}
+
+// look reads one ticket; a failure puts it off.
+func (r *Relay) look(ctx context.Context, l *outbox.Look) {
+	err := r.read(ctx, l)
+	var again time.Time
+	if err != nil {
+		again = time.Now().Add(r.Backoff.Delay(l.Tries))
+		var pe *passerelle.Error
+		if errors.As(err, &pe) && pe.After > 0 {
+			again = time.Now().Add(pe.After)
+		}
+		r.Log.Warn("reading a ticket failed", "contract", l.Contract, "side", l.Side, "key", l.Key, "tries", l.Tries, "class", passerelle.ClassOf(err), "error", err, "again", again)
+	}
+	if err := r.Store.Looked(ctx, l, again, err); err != nil {
+		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
+	}
+}
+
+// read turns what a tool says of a ticket into events, and accepts those that
+// are news.
+func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
+	dest := outbox.Dest{Contract: l.Contract, Side: l.Side}
+	tool := r.Tools[dest]
+	c, err := r.contract(l.Contract)
+	if err != nil || tool.Watch == nil {
+		return err
+	}
+	link, err := r.Store.Find(ctx, l.Contract, l.Side, l.Key)
+	if errors.Is(err, passerelle.ErrNotFound) {
+		link, err = r.stranger(ctx, dest, tool, l.Key)
+	}
+	if err != nil || link == nil {
+		return err
+	}
+	defer r.locks.lock(lockKey(dest, link.ID))()
+	// Read under the lock: what we write there ourselves is either all noted as
+	// seen by now, or not begun.
+	snap, err := tool.Watch.Read(ctx, l.Key)
+	if err != nil {
+		return err
+	}
+	if snap.Gone { // R33: a deletion is never carried over
+		r.Log.Warn("the ticket is gone from its tool", "contract", l.Contract, "side", l.Side, "ticket", link.Names())
+		return nil
+	}
+	if link, err = r.Store.Find(ctx, l.Contract, passerelle.Broker, link.ID); err != nil {
+		return err
+	}
+	p := &reading{r: r, ctx: ctx, c: c, dest: dest, tool: tool, link: link}
+	if link.Baseline[l.Side] == "" && l.Side == passerelle.Requester {
+		if err := p.baseline(snap); err != nil {
+			return err
+		}
+	}
+	for _, e := range snap.Events {
+		if err := p.event(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stranger finds the link of a ticket that is not known by this key: one of
+// ours whose making is not yet recorded carries our own id. Anything else is
+// not ours: nil (R1).
+func (r *Relay) stranger(ctx context.Context, dest outbox.Dest, tool Tool, key string) (*passerelle.Link, error) {
+	snap, err := tool.Watch.Read(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if snap.Own == "" {
+		r.Log.Debug("not ours", "contract", dest.Contract, "side", dest.Side, "key", key)
+		return nil, nil
+	}
+	link, err := r.Store.Find(ctx, dest.Contract, passerelle.Broker, snap.Own)
+	if errors.Is(err, passerelle.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if have := link.Ref(dest.Side).Key; have != "" && have != snap.Ref.Key {
+		r.Log.Error("two tickets carry our id", "contract", dest.Contract, "side", dest.Side, "ticket", link.Names(), "other", snap.Ref.String())
+		return nil, nil
+	}
+	return link, nil
+}
+
+// reading is one ticket being read.
+type reading struct {
+	r    *Relay
+	ctx  context.Context
+	c    *mapping.Contract
+	dest outbox.Dest
+	tool Tool
+	link *passerelle.Link
+}
+
+func (p *reading) name(n string) outbox.Name {
+	return outbox.Name{Contract: p.dest.Contract, Side: p.dest.Side, Name: n}
+}
+
+// baseline records as seen what the ticket held before it was escalated,
+// except what the contract lets travel (R29).
+func (p *reading) baseline(snap *passerelle.Snapshot) error {
+	until := p.link.Facts["last_update"]
+	if until == "" {
+		until = snap.Fields["last_update"]
+	}
+	var names []outbox.Name
+	for _, e := range snap.Events {
+		old := until == "" || e.Fields["date"] <= until
+		switch {
+		case e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all":
+		case e.Kind == passerelle.Attach, old:
+			for _, n := range e.Names {
+				names = append(names, p.name(n))
+			}
+		}
+	}
+	names, err := p.fresh(names)
+	if err != nil {
+		return err
+	}
+	if until == "" {
+		until = "read"
+	}
+	p.link.Baseline[p.dest.Side] = until
+	return p.record(names)
+}
+
+func (p *reading) fresh(names []outbox.Name) ([]outbox.Name, error) {
+	seen, err := p.r.Store.Seen(p.ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	var out []outbox.Name
+	for _, n := range names {
+		if !seen[n.Name] {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// record makes names seen without an event: echoes, and what stays behind.
+func (p *reading) record(names []outbox.Name) error {
+	err := p.r.Store.Append(p.ctx, &outbox.Change{Link: p.link, Names: names, OwnFormat: p.c.OwnRef})
+	if errors.Is(err, outbox.ErrConflict) || errors.Is(err, outbox.ErrSeen) {
+		return passerelle.Errorf(passerelle.Temporary, "read", "%s changed while it was read: %w", p.link.Names(), err)
+	}
+	return err
+}
+
+// event accepts one fact of the ticket, if it is news.
+func (p *reading) event(e *passerelle.Event) error {
+	known, err := p.known(e)
+	if err != nil || known {
+		return err
+	}
+	if p.isEcho(e) {
+		return p.note(e.Names)
+	}
+	if e.Kind == passerelle.Attach {
+		if err := p.tool.Watch.Fetch(p.ctx, e, p.r.Store.Files()); err != nil {
+			return err
+		}
+		defer p.r.Release(e.Files...)
+		if claimed, err := p.claimed(e); err != nil || claimed {
+			return err
+		}
+	}
+	e.Claims = append(e.Claims, passerelle.Claim{Side: passerelle.Broker, Key: p.link.ID})
+	_, err = p.r.Accept(p.ctx, e)
+	if passerelle.ClassOf(err) == passerelle.Refused && err != nil {
+		return nil // stored, counted and noted on its ticket
+	}
+	return err
+}
+
+func (p *reading) known(e *passerelle.Event) (bool, error) {
+	var names []outbox.Name
+	for _, n := range e.Names {
+		names = append(names, p.name(n))
+	}
+	seen, err := p.r.Store.Seen(p.ctx, names...)
+	for _, n := range names {
+		if seen[n.Name] {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// isEcho tells a change that we made ourselves by the mark that its tool keeps.
+func (p *reading) isEcho(e *passerelle.Event) bool {
+	prefix := p.dest.Contract + "/" + p.link.ID + "/"
+	return len(e.Mark) > len(prefix) && e.Mark[:len(prefix)] == prefix
+}
+
+// note records names as seen on the link as it is now.
+func (p *reading) note(names []string) error {
+	link, err := p.r.Store.Find(p.ctx, p.dest.Contract, passerelle.Broker, p.link.ID)
+	if err != nil {
+		return err
+	}
+	p.link = link
+	var scoped []outbox.Name
+	for _, n := range names {
+		scoped = append(scoped, p.name(n))
+	}
+	if scoped, err = p.fresh(scoped); err != nil || len(scoped) == 0 {
+		return err
+	}
+	return p.record(scoped)
+}
+
+// claimed tells whether a file that was read is one that had been pushed: its
+// alias is seen, and no other attachment has claimed it yet.
+func (p *reading) claimed(e *passerelle.Event) (bool, error) {
+	if e.Alias == "" {
+		return false, nil
+	}
+	mine := e.Alias + "@claimed"
+	seen, err := p.r.Store.Seen(p.ctx, p.name(e.Alias), p.name(mine))
+	if err != nil {
+		return false, err
+	}
+	if !seen[e.Alias] || seen[mine] {
+		e.Alias = "" // its own id names it
+		return false, nil
+	}
+	return true, p.note(append([]string{mine}, e.Names...))
+}

@@ -1,0 +1,177 @@
+// Package relay carries events across: it judges what a tool says against the
+// contract, stores it, and delivers it in the other tool's words, in order and
+// once.
+//
+// It keeps nothing but what the outbox keeps. What can go wrong: an event that
+// the contract does not allow is refused to its sender's face and noted on its
+// ticket; a message that cannot be delivered waits, or is parked in sight of
+// the operators, and only its own lane waits with it.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"passerelle"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// Tool is one side of one contract: what speaks to it.
+type Tool struct {
+	Out     passerelle.Outbound
+	Watch   passerelle.Watcher // nil where the tool cannot be read (a partner's own agent)
+	Workers int                // messages in flight at most; default 8
+}
+
+// Config is what a Relay works with. All but Log, Metrics and Backoff is
+// needed.
+type Config struct {
+	Store     outbox.Store
+	Contracts map[string]*mapping.Contract // by name
+	Tools     map[outbox.Dest]Tool
+	Backoff   outbox.Backoff // default 2 s doubling to 10 min, parked after 24 h
+	Log       *slog.Logger   // default none
+	Metrics   *Metrics       // default uncollected
+}
+
+// Relay is a passerelle.Desk for the faces, and the workers behind it.
+type Relay struct {
+	Config
+	locks keyed
+	gates map[outbox.Dest]*gate
+}
+
+// New returns a Relay. Run starts its workers; Accept works before that.
+func New(cfg Config) *Relay {
+	if cfg.Backoff == (outbox.Backoff{}) {
+		cfg.Backoff = outbox.Backoff{First: 2 * time.Second, Max: 10 * time.Minute, Age: 24 * time.Hour}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
+	r := &Relay{Config: cfg, gates: map[outbox.Dest]*gate{}}
+	for d := range cfg.Tools {
+		r.gates[d] = newGate()
+	}
+	return r
+}
+
+// Run delivers and reads until ctx ends, then finishes what is in flight.
+func (r *Relay) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for dest, tool := range r.Tools {
+		n := tool.Workers
+		if n <= 0 {
+			n = 8
+		}
+		for range n {
+			wg.Go(func() { r.worker(ctx, dest) })
+		}
+	}
+	for range readers {
+		wg.Go(func() { r.reader(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// readers is how many tickets are read again at the same time.
+const readers = 4
+
+// Find returns the link of a ticket, for the faces.
+func (r *Relay) Find(ctx context.Context, contract string, side passerelle.Side, key string) (*passerelle.Link, error) {
+	return r.Store.Find(ctx, contract, side, key)
+}
+
+// Look commits a hint that a ticket changed.
+func (r *Relay) Look(ctx context.Context, contract string, side passerelle.Side, key string) error {
+	r.Metrics.hints.WithLabelValues(contract, string(side)).Inc()
+	return r.Store.Look(ctx, outbox.Look{Contract: contract, Side: side, Key: key})
+}
+
+// Put, Release and Open are the spool beside the store.
+func (r *Relay) Put(ctx context.Context, rd io.Reader) (passerelle.File, error) {
+	return r.Store.Files().Put(ctx, rd)
+}
+
+// Release ends what Put began.
+func (r *Relay) Release(files ...passerelle.File) { r.Store.Files().Release(files...) }
+
+// Open reads a file's bytes.
+func (r *Relay) Open(sum string) (io.ReadCloser, error) { return r.Store.Files().Open(sum) }
+
+func (r *Relay) contract(name string) (*mapping.Contract, error) {
+	c := r.Contracts[name]
+	if c == nil {
+		return nil, passerelle.Errorf(passerelle.Refused, "contract", "there is no contract %q", name)
+	}
+	return c, nil
+}
+
+// keyed is a lock for each key: a ticket in a tool is written or read by one
+// goroutine at a time, so that a reading never meets our own half-noted write.
+type keyed struct {
+	mu sync.Mutex
+	m  map[string]*held
+}
+
+type held struct {
+	mu sync.Mutex
+	n  int
+}
+
+// lock locks a key and returns its unlock.
+func (k *keyed) lock(key string) func() {
+	k.mu.Lock()
+	if k.m == nil {
+		k.m = map[string]*held{}
+	}
+	h := k.m[key]
+	if h == nil {
+		h = &held{}
+		k.m[key] = h
+	}
+	h.n++
+	k.mu.Unlock()
+	h.mu.Lock()
+	return func() {
+		h.mu.Unlock()
+		k.mu.Lock()
+		if h.n--; h.n == 0 {
+			delete(k.m, key)
+		}
+		k.mu.Unlock()
+	}
+}
+
+// over tells whether a loop should end: its context did, or the store closed.
+func over(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, outbox.ErrClosed)
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func destOf(e *outbox.Entry) outbox.Dest { return outbox.Dest{Contract: e.Contract, Side: e.To} }
+
+func lockKey(d outbox.Dest, link string) string {
+	return fmt.Sprintf("%s\x00%s\x00%s", d.Contract, d.Side, link)
+}

@@ -1,0 +1,228 @@
+// Package mapping turns a contract folder into decisions and messages: what
+// an event means, whether the two parties' agreement allows it, and what the
+// other side is told in its own words. All of it is pure functions over the
+// folder's files; it keeps nothing and talks to nobody.
+//
+// What can go wrong: a folder with mistakes does not load (all of them are
+// reported at once, with file and line); an event that the contract does not
+// allow is refused with an error that says what would be; a value without a
+// translation stops the message from being rendered.
+package mapping
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"passerelle"
+)
+
+const contractFile = "contract.yaml"
+
+// Contract is one version of an agreement between two parties.
+type Contract struct {
+	Name    string `yaml:"name"`    // as in URLs and metrics
+	Version string `yaml:"version"` // v1, v2 …: a version in use is never edited
+	Title   string `yaml:"title"`   // for people
+	Between struct {
+		Requester Party `yaml:"requester"`
+		Partner   Party `yaml:"partner"`
+	} `yaml:"between"`
+	Timezone   string `yaml:"timezone"`    // of the requester's tool, whose dates carry no offset; default Europe/Paris
+	LimitBytes int64  `yaml:"limit_bytes"` // of one whole JSON message (R24); default 10485760
+	OwnRef     string `yaml:"own_ref"`     // the broker's own number, one %d; default "FRS-%06d"
+	// Keys says by what, beside the broker's own id, a ticket is recognised:
+	// provider_id, customer_ref (R28); default none.
+	Keys []string `yaml:"keys"`
+	UAI  string   `yaml:"uai"` // the field that must be a valid RAMSESE identifier (R3); default none
+	// Caller is the field whose name goes into the description (R4, §1.5);
+	// default none.
+	Caller string `yaml:"caller"`
+	// PrivateLogToRequester lets the partner's internal comments reach the
+	// requester's private journal (R16); default false.
+	PrivateLogToRequester bool          `yaml:"private_log_to_requester"`
+	AtEscalation          AtEscalation  `yaml:"at_escalation"`
+	Notes                 Notes         `yaml:"notes"`
+	CatalogueSpec         catalogueSpec `yaml:"catalogue"`
+
+	Catalogue *Catalogue     `yaml:"-"`
+	Zone      *time.Location `yaml:"-"` // Timezone, loaded
+
+	fields    map[string]*Field
+	values    values
+	signals   []signal
+	lifecycle lifecycle
+	templates map[Send]*template
+	facts     []string // the fields of the create that later templates name
+}
+
+// Party is one of the two who signed.
+type Party struct {
+	Name string `yaml:"name"`
+	Tool string `yaml:"tool"`
+	// LastUpdateBy is what last_update_by says when this party made the change
+	// (R17); default customer for the requester, provider for the partner.
+	LastUpdateBy string `yaml:"last_update_by"`
+}
+
+// AtEscalation says what of a ticket's history travels with its escalation
+// (R29).
+type AtEscalation struct {
+	PublicLog   string `yaml:"public_log"`  // newest, all or none; default newest
+	PrivateLog  string `yaml:"private_log"` // newest or none; default none
+	Attachments string `yaml:"attachments"` // all or none; default all
+}
+
+// Notes names the template that carries the gateway's own notes to each side;
+// it must be a private one (R13).
+type Notes struct {
+	Requester string `yaml:"requester"` // default update-private-log
+	Partner   string `yaml:"partner"`   // default update-private-log
+}
+
+type catalogueSpec struct {
+	Columns []CatalogueColumn `yaml:"columns"`
+	Target  string            `yaml:"target"`
+	Default string            `yaml:"default"`
+}
+
+// Load reads a contract folder. Its error is Problems: all mistakes at once.
+func Load(fsys fs.FS) (*Contract, error) {
+	var p Problems
+	c := readContract(fsys, &p)
+	c.fields = readFields(fsys, &p)
+	c.values = readValues(fsys, c.fields, &p)
+	c.signals = readSignals(fsys, c.fields, c.values, &p)
+	c.Catalogue = readCatalogue(fsys, c.CatalogueSpec, c.fields, &p)
+	c.templates = readTemplates(fsys, c, &p)
+	c.lifecycle = readLifecycle(fsys, c, &p)
+	c.checkNotes(&p)
+	c.checkNamedFields(&p)
+	c.findFacts()
+	return c, p.err()
+}
+
+func readContract(fsys fs.FS, p *Problems) *Contract {
+	c := &Contract{Timezone: "Europe/Paris", LimitBytes: 10 << 20, OwnRef: "FRS-%06d",
+		AtEscalation: AtEscalation{PublicLog: "newest", PrivateLog: "none", Attachments: "all"},
+		Notes:        Notes{Requester: "update-private-log", Partner: "update-private-log"}, Zone: time.UTC}
+	c.Between.Requester.LastUpdateBy, c.Between.Partner.LastUpdateBy = "customer", "provider"
+	b, err := fs.ReadFile(fsys, contractFile)
+	if err != nil {
+		p.add(contractFile, 0, "a contract folder begins with it; docs/contracts.md describes it", "cannot be read: %v", err)
+		return c
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
+		line, text := YAMLError(err)
+		p.add(contractFile, line, "docs/contracts.md lists every key", "%s", text)
+	}
+	c.checkScalars(p)
+	return c
+}
+
+func (c *Contract) checkScalars(p *Problems) {
+	if c.Name == "" || c.Version == "" {
+		p.add(contractFile, 0, "give both", "name and version are missing")
+	}
+	if zone, err := time.LoadLocation(c.Timezone); err == nil {
+		c.Zone = zone
+	} else {
+		p.add(contractFile, 0, "such as Europe/Paris", "timezone %q is unknown", c.Timezone)
+	}
+	if c.LimitBytes <= 0 {
+		p.add(contractFile, 0, "a number of bytes such as 10485760", "limit_bytes is %d", c.LimitBytes)
+	}
+	if s := fmt.Sprintf(c.OwnRef, 7); strings.Contains(s, "%!") {
+		p.add(contractFile, 0, "one %d, such as FRS-%06d", "own_ref %q is no format for one number", c.OwnRef)
+	}
+	oneOf := func(key, v string, ok ...string) {
+		if !slices.Contains(ok, v) {
+			p.add(contractFile, 0, "one of "+strings.Join(ok, ", "), "%s is %q", key, v)
+		}
+	}
+	oneOf("at_escalation.public_log", c.AtEscalation.PublicLog, "newest", "all", "none")
+	oneOf("at_escalation.private_log", c.AtEscalation.PrivateLog, "newest", "none")
+	oneOf("at_escalation.attachments", c.AtEscalation.Attachments, "all", "none")
+	for _, k := range c.Keys {
+		oneOf("keys", k, "provider_id", "customer_ref")
+	}
+}
+
+func (c *Contract) checkNotes(p *Problems) {
+	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
+		t := c.noteTemplate(side)
+		switch {
+		case t == nil:
+			p.add(contractFile, 0, "name a template of to-"+string(side), "notes.%s is no template", side)
+		case !t.fields["private_log"]:
+			p.add(contractFile, 0, "take update-private-log", "notes.%s must be a template of the private journal", side)
+		}
+	}
+}
+
+func (c *Contract) checkNamedFields(p *Problems) {
+	for key, name := range map[string]string{"uai": c.UAI, "caller": c.Caller} {
+		if name != "" && c.fields[name] == nil {
+			p.add(contractFile, 0, "name a field of fields.csv", "%s: field %q is unknown", key, name)
+		}
+	}
+}
+
+func (c *Contract) noteTemplate(to passerelle.Side) *template {
+	name := c.Notes.Requester
+	if to == passerelle.Partner {
+		name = c.Notes.Partner
+	}
+	return c.templates[Send{to, name}]
+}
+
+// findFacts lists the create's fields that other templates name, so that no
+// more of a person's data is kept than messages need.
+func (c *Contract) findFacts() {
+	for _, f := range c.fields {
+		if f.Create == "" || f.Type == "log" {
+			continue
+		}
+		for s, t := range c.templates {
+			if s.Template != string(passerelle.Create) && t.fields[f.Name] {
+				c.facts = append(c.facts, f.Name)
+				break
+			}
+		}
+	}
+	slices.Sort(c.facts)
+}
+
+// StatusWords are a tool's words for a state, preferred first.
+func (c *Contract) StatusWords(side passerelle.Side, s passerelle.State) []string {
+	words, _ := c.values.words("status", side, string(s))
+	return words
+}
+
+var yamlLine = regexp.MustCompile(`^\[(\d+):\d+\] `)
+
+// YAMLError splits an error of the YAML reader into the line it is about (0 if
+// unknown) and its first sentence, without the excerpt that follows.
+func YAMLError(err error) (line int, text string) {
+	text, _, _ = strings.Cut(err.Error(), "\n")
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		text = ye.GetMessage()
+		if tok := ye.GetToken(); tok != nil && tok.Position != nil {
+			line = tok.Position.Line
+		}
+	}
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		text = text[len(m[0]):]
+	}
+	return line, text
+}

@@ -1,0 +1,129 @@
+package mapping
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"passerelle"
+)
+
+// LocalTime is how the requester's tool writes dates: local, without offset.
+const LocalTime = "2006-01-02 15:04:05"
+
+// Interpret puts an event in the contract's words, in place: fields by the
+// contract's names, values by its values table, dates in the requester's local
+// time, and the kind that the signal means. Its errors are refusals.
+func (c *Contract) Interpret(e *passerelle.Event) error {
+	if e.From == passerelle.Partner {
+		c.rename(e)
+	}
+	if err := c.translate(e); err != nil {
+		return err
+	}
+	if e.Kind == "" {
+		return c.signify(e)
+	}
+	return nil
+}
+
+// rename turns the partner tool's field codes into the contract's names (R27).
+// What the contract does not name is left out: it is not ours to carry.
+func (c *Contract) rename(e *passerelle.Event) {
+	out := map[string]string{}
+	for name, v := range e.Fields {
+		if c.fields[name] != nil || name == "author" || name == "edited" {
+			out[name] = v
+		}
+	}
+	for _, f := range c.fields {
+		if v, ok := e.Fields[f.Partner]; ok && f.Partner != "" && f.Partner != f.Name {
+			out[f.Name] = v
+		}
+	}
+	for name, v := range out {
+		if f := c.fields[name]; f != nil && f.Type == "date" {
+			out[name] = c.localDate(v)
+		}
+	}
+	e.Fields = out
+}
+
+// localDate writes a partner's date as the requester's tool wants it: a date
+// alone means the end of that day (R18). What is no date stays as it is, for
+// the tool to refuse by name.
+func (c *Contract) localDate(v string) string {
+	if t, err := time.ParseInLocation("2006-01-02", v, c.Zone); err == nil {
+		return t.Format("2006-01-02") + " 23:59:59"
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05.000-0700", time.RFC3339} {
+		if t, err := time.Parse(layout, v); err == nil {
+			return t.In(c.Zone).Format(LocalTime)
+		}
+	}
+	return v
+}
+
+// translate replaces values by the contract's own words. A create's values
+// must all be known (R8, R9); elsewhere an unknown word stays as it is.
+func (c *Contract) translate(e *passerelle.Event) error {
+	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
+		if len(c.values[name]) == 0 {
+			continue
+		}
+		v, err := c.values.canonical(name, e.From, e.Fields[name])
+		if err == nil {
+			e.Fields[name] = v
+		} else if e.Kind == passerelle.Create {
+			return &passerelle.Error{Op: "create", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: c.ruleOf(name), Err: err, Hint: "it is one of " + c.values.known(name),
+				Local: fmt.Sprintf("valeur inconnue pour %s (%s) : « %s » ; valeurs admises : %s", c.fields[name].Label, name, e.Fields[name], c.values.known(name))}
+		}
+	}
+	return nil
+}
+
+func (c *Contract) ruleOf(field string) string {
+	if f := c.fields[field]; f != nil {
+		return f.Rule
+	}
+	return ""
+}
+
+// signify finds what a tool's signal means.
+func (c *Contract) signify(e *passerelle.Event) error {
+	var known []string
+	for _, s := range c.signals {
+		if s.side != e.From {
+			continue
+		}
+		if same(s.word, e.Signal) && (s.when == "" || same(e.Fields[s.field], s.value)) {
+			e.Kind = s.kind
+			return nil
+		}
+		known = append(known, c.describe(s))
+	}
+	return &passerelle.Error{Op: "event", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R13",
+		Err:   fmt.Errorf("« %s » from the %s means nothing in contract %s%s", e.Signal, e.From, c.Name, c.given(e)),
+		Local: fmt.Sprintf("« %s » n'est pas prévu par le contrat", e.Signal),
+		Hint:  "known: " + strings.Join(known, ", ")}
+}
+
+func (c *Contract) describe(s signal) string {
+	if s.when == "" {
+		return s.word
+	}
+	words, _ := c.values.words(s.field, s.side, s.value)
+	return s.word + " with " + s.field + " " + strings.Join(words, " or ")
+}
+
+// given tells the fields that decide between several meanings of a signal.
+func (c *Contract) given(e *passerelle.Event) string {
+	for _, s := range c.signals {
+		if s.side == e.From && same(s.word, e.Signal) && s.field != "" {
+			return fmt.Sprintf(" with %s « %s »", s.field, e.Fields[s.field])
+		}
+	}
+	return ""
+}

@@ -1,0 +1,203 @@
+package mapping
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"passerelle"
+)
+
+// Send is one template to be sent to one side.
+type Send struct {
+	To       passerelle.Side
+	Template string
+}
+
+// rule is one row of lifecycle.csv: in this state, when this side says this,
+// that happens. A row with next "refuse" says why not; what has no row is
+// refused too (R13).
+type rule struct {
+	state passerelle.State
+	from  passerelle.Side
+	kind  passerelle.Kind
+	next  passerelle.State // the state afterwards, when not refused
+	same  bool             // no effect on the state
+	no    bool             // refused
+	sends []Send
+	set   []assignment
+	rule  string
+	text  string // for people: why not, or the note's text
+	line  int
+}
+
+// assignment gives a field a value before rendering.
+type assignment struct {
+	field   string
+	value   string
+	from    string // another field to take it from
+	ifEmpty bool   // only if the event has none
+}
+
+// lifecycle is what may happen, by state, side and kind.
+type lifecycle map[passerelle.State]map[passerelle.Side]map[passerelle.Kind]*rule
+
+func (lc lifecycle) find(s passerelle.State, from passerelle.Side, k passerelle.Kind) *rule {
+	return lc[s][from][k]
+}
+
+// allowed lists what this side may say in this state, for hints.
+func (lc lifecycle) allowed(s passerelle.State, from passerelle.Side) []string {
+	var out []string
+	for _, k := range passerelle.Kinds() {
+		if r := lc.find(s, from, k); r != nil && !r.no {
+			out = append(out, string(k))
+		}
+	}
+	return out
+}
+
+const lifecycleFile = "lifecycle.csv"
+
+func readLifecycle(fsys fs.FS, c *Contract, p *Problems) lifecycle {
+	t := readTable(fsys, lifecycleFile, []string{"state", "from", "event", "next", "send", "set", "rule", "text"}, p)
+	lc := lifecycle{}
+	for _, r := range t.rows {
+		base, ok := readRule(r, c, p)
+		if !ok {
+			continue
+		}
+		for _, s := range r.list("state") {
+			one := *base
+			one.state = passerelle.State(s)
+			if one.same {
+				one.next = one.state
+			}
+			lc.add(&one, p)
+		}
+	}
+	lc.reachable(p)
+	return lc
+}
+
+func (lc lifecycle) add(r *rule, p *Problems) {
+	if !slices.Contains(passerelle.States(), r.state) {
+		p.add(lifecycleFile, r.line, "one of "+join(passerelle.States()), "state %q is unknown", r.state)
+		return
+	}
+	if lc[r.state] == nil {
+		lc[r.state] = map[passerelle.Side]map[passerelle.Kind]*rule{}
+	}
+	if lc[r.state][r.from] == nil {
+		lc[r.state][r.from] = map[passerelle.Kind]*rule{}
+	}
+	if old := lc[r.state][r.from][r.kind]; old != nil {
+		p.add(lifecycleFile, r.line, "keep one of them", "%s, %s, %s is already on line %d", r.state, r.from, r.kind, old.line)
+		return
+	}
+	lc[r.state][r.from][r.kind] = r
+}
+
+// reachable reports rows of states that no ticket can come to.
+func (lc lifecycle) reachable(p *Problems) {
+	reached := map[passerelle.State]bool{passerelle.New: true}
+	for changed := true; changed; {
+		changed = false
+		for s, sides := range lc {
+			for _, kinds := range sides {
+				for _, r := range kinds {
+					if reached[s] && !r.no && !reached[r.next] {
+						reached[r.next], changed = true, true
+					}
+				}
+			}
+		}
+	}
+	for s, sides := range lc {
+		if reached[s] {
+			continue
+		}
+		for _, kinds := range sides {
+			for _, r := range kinds {
+				p.add(lifecycleFile, r.line, "add a row whose next is "+string(s)+", or delete this one", "no ticket can come to state %q", s)
+			}
+		}
+	}
+}
+
+func readRule(r row, c *Contract, p *Problems) (*rule, bool) {
+	ru := &rule{from: passerelle.Side(r.get("from")), kind: passerelle.Kind(r.get("event")), rule: r.get("rule"), text: r.get("text"), line: r.line}
+	before := len(*p)
+	if !slices.Contains([]passerelle.Side{passerelle.Requester, passerelle.Partner, passerelle.Broker}, ru.from) {
+		p.add(lifecycleFile, r.line, "requester, partner or broker", "from is %q", ru.from)
+	}
+	if !slices.Contains(passerelle.Kinds(), ru.kind) {
+		p.add(lifecycleFile, r.line, "one of "+join(passerelle.Kinds()), "event %q is unknown", ru.kind)
+	}
+	switch next := r.get("next"); next {
+	case "same":
+		ru.same = true
+	case "refuse":
+		ru.no = true
+	default:
+		ru.next = passerelle.State(next)
+		if !slices.Contains(passerelle.States(), ru.next) {
+			p.add(lifecycleFile, r.line, "a state, same or refuse", "next is %q", next)
+		}
+	}
+	if ru.no && (r.get("send") != "" || r.get("set") != "") {
+		p.add(lifecycleFile, r.line, "empty send and set, or change next", "a refused event sends nothing")
+	}
+	if ru.no && ru.text == "" {
+		p.add(lifecycleFile, r.line, "say in text what the sender may do instead", "a refusal needs a text")
+	}
+	ru.sends = readSends(r, c, p)
+	ru.set = readAssignments(r, c, p)
+	return ru, len(*p) == before
+}
+
+// readSends reads a cell such as "partner:update-public-log partner:end-pending".
+func readSends(r row, c *Contract, p *Problems) []Send {
+	var out []Send
+	for _, word := range strings.Fields(r.get("send")) {
+		side, name, ok := strings.Cut(word, ":")
+		s := Send{To: passerelle.Side(side), Template: name}
+		t := c.templates[s]
+		if name == NoteTemplate {
+			t = c.noteTemplate(s.To)
+		}
+		if !ok || t == nil {
+			p.add(lifecycleFile, r.line, "side:template, such as partner:create; the templates are the files of to-partner and to-requester", "send: there is no template %q", word)
+			continue
+		}
+		// R16: a private note must never come out public.
+		if r.get("event") == string(passerelle.PrivateLog) && t.public {
+			p.add(lifecycleFile, r.line, "send update-private-log", "a private journal entry would be sent by a public template, %q", word)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// readAssignments reads a cell such as "resolutioncode_id=resolve; solution?=…;
+// public_log?=@solution".
+func readAssignments(r row, c *Contract, p *Problems) []assignment {
+	var out []assignment
+	for _, part := range strings.Split(r.get("set"), ";") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		name, v, ok := strings.Cut(part, "=")
+		a := assignment{value: strings.TrimSpace(v)}
+		a.field, a.ifEmpty = strings.CutSuffix(strings.TrimSpace(name), "?")
+		if from, is := strings.CutPrefix(a.value, "@"); is {
+			a.from, a.value = from, ""
+		}
+		if !ok || c.fields[a.field] == nil || a.from != "" && c.fields[a.from] == nil {
+			p.add(lifecycleFile, r.line, "field=value, field?=value or field=@field, with fields of fields.csv", "set: %q", part)
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
