@@ -71,6 +71,10 @@ type Party struct {
 	// LastUpdateBy is what last_update_by says when this party made the change
 	// (R17); default customer for the requester, provider for the partner.
 	LastUpdateBy string `yaml:"last_update_by"`
+	// Dates is how this party's tool writes them: local (2006-01-02 15:04:05, in
+	// timezone, as iTop) or offset (2006-01-02T15:04:05.000+0100, as Jira);
+	// default local for the requester, offset for the partner.
+	Dates string `yaml:"dates"`
 }
 
 // AtEscalation says what of a ticket's history travels with its escalation
@@ -115,6 +119,7 @@ func readContract(fsys fs.FS, p *Problems) *Contract {
 		AtEscalation: AtEscalation{PublicLog: "newest", PrivateLog: "none", Attachments: "all"},
 		Notes:        Notes{Requester: "update-private-log", Partner: "update-private-log"}, Zone: time.UTC}
 	c.Between.Requester.LastUpdateBy, c.Between.Partner.LastUpdateBy = "customer", "provider"
+	c.Between.Requester.Dates, c.Between.Partner.Dates = "local", "offset"
 	b, err := fs.ReadFile(fsys, contractFile)
 	if err != nil {
 		p.add(contractFile, 0, "a contract folder begins with it; docs/contracts.md describes it", "cannot be read: %v", err)
@@ -148,6 +153,8 @@ func (c *Contract) checkScalars(p *Problems) {
 			p.add(contractFile, 0, "one of "+strings.Join(ok, ", "), "%s is %q", key, v)
 		}
 	}
+	oneOf("between.requester.dates", c.Between.Requester.Dates, "local", "offset")
+	oneOf("between.partner.dates", c.Between.Partner.Dates, "local", "offset")
 	oneOf("at_escalation.public_log", c.AtEscalation.PublicLog, "newest", "all", "none")
 	oneOf("at_escalation.private_log", c.AtEscalation.PrivateLog, "newest", "none")
 	oneOf("at_escalation.attachments", c.AtEscalation.Attachments, "all", "none")
@@ -225,4 +232,15 @@ func YAMLError(err error) (line int, text string) {
 		text = text[len(m[0]):]
 	}
 	return line, text
+}
+
+// Summary says in one line how large the contract is.
+func (c *Contract) Summary() string {
+	rows := 0
+	for _, sides := range c.lifecycle {
+		for _, kinds := range sides {
+			rows += len(kinds)
+		}
+	}
+	return fmt.Sprintf("%d fields, %d catalogue rows, %d life-cycle rules, %d templates: no mistakes", len(c.fields), len(c.Catalogue.rows), rows, len(c.templates))
 }

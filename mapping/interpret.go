@@ -13,6 +13,22 @@ import (
 // LocalTime is how the requester's tool writes dates: local, without offset.
 const LocalTime = "2006-01-02 15:04:05"
 
+// OffsetTime is how Jira writes and wants dates.
+const OffsetTime = "2006-01-02T15:04:05.000-0700"
+
+// dateFor writes a date of the contract as a side's tool wants it.
+func (c *Contract) dateFor(to passerelle.Side, v string) string {
+	party := c.Between.Requester
+	if to == passerelle.Partner {
+		party = c.Between.Partner
+	}
+	t, err := time.ParseInLocation(LocalTime, v, c.Zone)
+	if err != nil || party.Dates == "local" {
+		return v
+	}
+	return t.Format(OffsetTime)
+}
+
 // Interpret puts an event in the contract's words, in place: fields by the
 // contract's names, values by its values table, dates in the requester's local
 // time, and the kind that the signal means. Its errors are refusals.
@@ -58,7 +74,7 @@ func (c *Contract) localDate(v string) string {
 	if t, err := time.ParseInLocation("2006-01-02", v, c.Zone); err == nil {
 		return t.Format("2006-01-02") + " 23:59:59"
 	}
-	for _, layout := range []string{"2006-01-02T15:04:05.000-0700", time.RFC3339} {
+	for _, layout := range []string{OffsetTime, time.RFC3339} {
 		if t, err := time.Parse(layout, v); err == nil {
 			return t.In(c.Zone).Format(LocalTime)
 		}

@@ -26,10 +26,11 @@ func (e *TooBig) Error() string {
 }
 
 // Render puts an event in the words of the side that will hear it: one
-// message, or one a file for an event with files. Message ids are id, or
+// message, or one a file for an event with files. state is the link's after the event: where
+// a change of state is to lead. Message ids are id, or
 // id/1, id/2 …. A file that cannot travel is a *TooBig error for that
 // message, which is returned in its place in the second result.
-func (c *Contract) Render(s Send, e *passerelle.Event, l *passerelle.Link, id string) ([]*passerelle.Message, []error) {
+func (c *Contract) Render(s Send, e *passerelle.Event, l *passerelle.Link, state passerelle.State, id string) ([]*passerelle.Message, []error) {
 	t := c.templates[s]
 	if s.Template == NoteTemplate {
 		t = c.noteTemplate(s.To)
@@ -38,13 +39,13 @@ func (c *Contract) Render(s Send, e *passerelle.Event, l *passerelle.Link, id st
 		return nil, []error{passerelle.Errorf(passerelle.Stuck, "render", "%s: contract %s %s has no template %s:%s", l.Names(), c.Name, c.Version, s.To, s.Template)}
 	}
 	if !t.files {
-		m, err := c.renderOne(t, e, l, nil)
+		m, err := c.renderOne(t, e, l, state, nil)
 		return finish([]*passerelle.Message{m}, []error{err}, id, false)
 	}
 	var ms []*passerelle.Message
 	var errs []error
 	for i := range e.Files {
-		m, err := c.renderOne(t, e, l, &e.Files[i])
+		m, err := c.renderOne(t, e, l, state, &e.Files[i])
 		ms, errs = append(ms, m), append(errs, err)
 	}
 	return finish(ms, errs, id, true)
@@ -62,7 +63,7 @@ func finish(ms []*passerelle.Message, errs []error, id string, parts bool) ([]*p
 	return ms, errs
 }
 
-func (c *Contract) renderOne(t *template, e *passerelle.Event, l *passerelle.Link, f *passerelle.File) (*passerelle.Message, error) {
+func (c *Contract) renderOne(t *template, e *passerelle.Event, l *passerelle.Link, state passerelle.State, f *passerelle.File) (*passerelle.Message, error) {
 	r := &rendering{c: c, t: t, e: e, l: l, f: f}
 	var b bytes.Buffer
 	if _, err := r.write(&b, t.root, ""); err != nil {
@@ -71,7 +72,7 @@ func (c *Contract) renderOne(t *template, e *passerelle.Event, l *passerelle.Lin
 	m := &passerelle.Message{To: t.to, Kind: e.Kind, Key: l.Ref(t.to).Key, Number: l.Ref(t.to).Number, Public: t.public, Body: b.Bytes(), Rich: r.rich}
 	m.Op = r.op
 	if t.stimulus {
-		m.Goals = c.goals(t.to, e.Kind)
+		m.Goals = c.StatusWords(t.to, state) // R11, R15
 	}
 	size := int64(b.Len())
 	if f != nil {
@@ -257,6 +258,9 @@ func (r *rendering) fill(seg segment) (string, bool, error) {
 	f := r.c.fieldOf(seg.field)
 	v := r.raw(f.Name)
 	isHTML := f.Type == "html" || f.Type == "log"
+	if f.Type == "date" {
+		return r.c.dateFor(r.t.to, v), false, nil
+	}
 	switch seg.verb {
 	case "html", "head_html":
 		if !isHTML {
@@ -335,20 +339,6 @@ func (r *rendering) fileSpecial(name string) (string, bool) {
 		return r.f.MIME, true
 	}
 	return "", false
-}
-
-// goals are the receiving tool's statuses for the state that a change of
-// state leads to, preferred first (R11, R15).
-func (c *Contract) goals(to passerelle.Side, k passerelle.Kind) []string {
-	state, ok := map[passerelle.Kind]passerelle.State{
-		passerelle.Pend: passerelle.Pending, passerelle.Resume: passerelle.Open, passerelle.Reopen: passerelle.Open,
-		passerelle.Resolve: passerelle.Resolved, passerelle.Reject: passerelle.Rejected, passerelle.Close: passerelle.Closed,
-	}[k]
-	if !ok {
-		return nil
-	}
-	words, _ := c.values.words("status", to, string(state))
-	return words
 }
 
 func writeString(b *bytes.Buffer, s string) {

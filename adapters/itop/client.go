@@ -49,7 +49,7 @@ func (t *ITop) call(ctx context.Context, body []byte, write bool, file io.Reader
 	}
 	req := t.client.R().SetContext(ctx)
 	if t.cfg.Token != "" {
-		req.SetHeader("Auth-Token", t.cfg.Token)
+		req.SetHeader("Auth-Token", t.cfg.Token.Reveal())
 	}
 	if file != nil {
 		t.streamed(req, body, file)
@@ -57,7 +57,7 @@ func (t *ITop) call(ctx context.Context, body []byte, write bool, file io.Reader
 		form := url.Values{"version": {t.cfg.Version}, "json_data": {string(body)}}
 		if t.cfg.Token == "" {
 			form.Set("auth_user", t.cfg.User)
-			form.Set("auth_pwd", t.cfg.Password)
+			form.Set("auth_pwd", t.cfg.Password.Reveal())
 		}
 		req.SetFormDataFromValues(form)
 	}
@@ -85,7 +85,7 @@ func (t *ITop) streamed(req *resty.Request, body []byte, file io.Reader) {
 func (t *ITop) writeParts(mw *multipart.Writer, body []byte, file io.Reader) error {
 	fields := [][2]string{{"version", t.cfg.Version}}
 	if t.cfg.Token == "" {
-		fields = append(fields, [2]string{"auth_user", t.cfg.User}, [2]string{"auth_pwd", t.cfg.Password})
+		fields = append(fields, [2]string{"auth_user", t.cfg.User}, [2]string{"auth_pwd", t.cfg.Password.Reveal()})
 	}
 	for _, f := range fields {
 		if err := mw.WriteField(f[0], f[1]); err != nil {
@@ -127,13 +127,21 @@ func (t *ITop) judge(res *resty.Response, b []byte, write, big bool) (gjson.Resu
 	}
 	// Each object has a code of its own.
 	var err error
-	ans.Get("objects").ForEach(func(_, o gjson.Result) bool {
-		if code := o.Get("code").Int(); code != codeOK {
+	for _, o := range objects(ans) {
+		if code := o.Get("code").Int(); code != codeOK && err == nil {
 			err = codeError(int(code), o.Get("message").String(), big)
 		}
-		return err == nil
-	})
+	}
 	return ans, err
+}
+
+// objects are an answer's objects; iTop writes null when there are none.
+func objects(ans gjson.Result) []gjson.Result {
+	var out []gjson.Result
+	if list := ans.Get("objects"); list.IsObject() {
+		list.ForEach(func(_, o gjson.Result) bool { out = append(out, o); return true })
+	}
+	return out
 }
 
 func httpError(res *resty.Response, write bool) error {
@@ -255,10 +263,9 @@ func (t *ITop) ticket(ctx context.Context, key, fields string) (gjson.Result, er
 	if err != nil {
 		return gjson.Result{}, err
 	}
-	var found gjson.Result
-	ans.Get("objects").ForEach(func(_, o gjson.Result) bool { found = o.Get("fields"); return false })
-	if !found.Exists() {
-		return found, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Ticket: key, Err: errGone, Hint: "was it deleted? drop the entry, or restore the ticket"}
+	found := objects(ans)
+	if len(found) == 0 {
+		return gjson.Result{}, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Ticket: key, Err: errGone, Hint: "was it deleted? drop the entry, or restore the ticket"}
 	}
-	return found, nil
+	return found[0].Get("fields"), nil
 }

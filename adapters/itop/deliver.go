@@ -75,12 +75,10 @@ func (t *ITop) plain(ctx context.Context, m *passerelle.Message, body []byte) (*
 
 // created is the reference of a ticket that was just made.
 func created(ans gjson.Result) passerelle.Ref {
-	var ref passerelle.Ref
-	ans.Get("objects").ForEach(func(_, o gjson.Result) bool {
-		ref = passerelle.Ref{Key: o.Get("key").String(), Number: o.Get("fields.ref").String()}
-		return false
-	})
-	return ref
+	for _, o := range objects(ans) {
+		return passerelle.Ref{Key: o.Get("key").String(), Number: o.Get("fields.ref").String()}
+	}
+	return passerelle.Ref{}
 }
 
 // there tells whether the ticket stands in the message's goal.

@@ -240,7 +240,7 @@ func flatFields(v gjson.Result) (map[string]string, error) {
 	return fields, err
 }
 
-var oqlName = regexp.MustCompile(`(?i)name\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')`)
+var oqlName = regexp.MustCompile(`(?i)\bname\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')`)
 
 // flat reads a field's value in any form that iTop takes: text, number, an
 // external key as {"name": …} or as OQL with a name, a journal entry as

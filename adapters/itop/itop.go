@@ -23,8 +23,8 @@ import (
 // Account is a technical account that may talk to the face.
 type Account struct {
 	User     string
-	Password string // for the form and for Basic
-	Token    string // for the Auth-Token header
+	Password passerelle.Secret // for the form and for Basic
+	Token    passerelle.Secret // for the Auth-Token header, or Authorization: Bearer
 }
 
 // Config says which iTop it is, and who may talk to its face.
@@ -33,13 +33,13 @@ type Config struct {
 	Side     passerelle.Side // which party's tool this is
 	Accounts []Account       // who may post to the face
 
-	BaseURL  string        // of the iTop, without webservices/rest.php; empty: nothing is sent there
-	User     string        // technical account at the iTop
-	Password string        //
-	Token    string        // instead of user and password
-	Version  string        // of the REST API; default 1.3
-	Class    string        // of the tickets; default UserRequest
-	Timeout  time.Duration // for one request; default 60 s
+	BaseURL  string            // of the iTop, without webservices/rest.php; empty: nothing is sent there
+	User     string            // technical account at the iTop
+	Password passerelle.Secret // its password
+	Token    passerelle.Secret // instead of user and password
+	Version  string            // of the REST API; default 1.3
+	Class    string            // of the tickets; default UserRequest
+	Timeout  time.Duration     // for one request; default 60 s
 
 	LimitBytes int64             // of one JSON message (R24); default 10 MiB
 	Transport  http.RoundTripper // default http.DefaultTransport

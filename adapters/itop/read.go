@@ -95,7 +95,9 @@ func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) 
 		return nil, err
 	}
 	var ids []string
-	ans.Get("objects").ForEach(func(_, o gjson.Result) bool { ids = append(ids, o.Get("key").String()); return true })
+	for _, o := range objects(ans) {
+		ids = append(ids, o.Get("key").String())
+	}
 	slices.SortFunc(ids, func(a, b string) int { // by number: the order in which they came
 		if len(a) != len(b) {
 			return len(a) - len(b)
@@ -135,12 +137,11 @@ func (t *ITop) document(ctx context.Context, id string) (gjson.Result, error) {
 	if err != nil {
 		return gjson.Result{}, err
 	}
-	var c gjson.Result
-	ans.Get("objects").ForEach(func(_, o gjson.Result) bool { c = o.Get("fields.contents"); return false })
-	if !c.Exists() {
-		return c, passerelle.Errorf(passerelle.Stuck, "itop", "attachment %s is gone", id)
+	found := objects(ans)
+	if len(found) == 0 {
+		return gjson.Result{}, passerelle.Errorf(passerelle.Stuck, "itop", "attachment %s is gone", id)
 	}
-	return c, nil
+	return found[0].Get("fields.contents"), nil
 }
 
 // Read returns the ticket's journals and attachments as events, oldest first.

@@ -83,7 +83,7 @@ func (d *delivery) run() outbox.Outcome {
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
 		return d.failed(&passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "retry the create that was dropped, or drop this one too"})
 	}
-	messages, errs := c.Render(mapping.Send{To: d.e.To, Template: d.e.Template}, d.e.Event, d.link, messageID(d.e))
+	messages, errs := c.Render(mapping.Send{To: d.e.To, Template: d.e.Template}, d.e.Event, d.link, d.e.State, messageID(d.e))
 	for i := d.e.Parts; i < len(messages); i++ {
 		m, err := messages[i], errs[i]
 		if err != nil {
@@ -120,7 +120,7 @@ func (d *delivery) instead(c *mapping.Contract, err error, i int) (*passerelle.M
 	e := &passerelle.Event{Contract: c.Name, From: passerelle.Broker, Kind: passerelle.Note, Fields: map[string]string{"private_log": paragraphs(
 		fmt.Sprintf("Passerelle : la pièce jointe « %s » (%d octets) n'a pas pu être transmise : le message ferait %d octets, la limite est de %d.", big.File.Name, big.File.Size, big.Size, big.Limit),
 		"Gateway: this attachment was not transmitted: "+big.Error()+".")}}
-	ms, errs := c.Render(mapping.Send{To: d.e.To, Template: mapping.NoteTemplate}, e, d.link, messageID(d.e)+"/"+strconv.Itoa(i+1))
+	ms, errs := c.Render(mapping.Send{To: d.e.To, Template: mapping.NoteTemplate}, e, d.link, d.e.State, messageID(d.e)+"/"+strconv.Itoa(i+1))
 	return ms[0], errs[0]
 }
 

@@ -75,7 +75,7 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	if link, err = r.Store.Find(ctx, l.Contract, passerelle.Broker, link.ID); err != nil {
 		return err
 	}
-	p := &reading{r: r, ctx: ctx, c: c, dest: dest, tool: tool, link: link}
+	p := &reading{r: r, ctx: ctx, c: c, dest: dest, tool: tool, link: link.Clone()}
 	if link.Baseline[l.Side] == "" && l.Side == passerelle.Requester {
 		if err := p.baseline(snap); err != nil {
 			return err

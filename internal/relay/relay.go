@@ -109,6 +109,21 @@ func (r *Relay) Release(files ...passerelle.File) { r.Store.Files().Release(file
 // Open reads a file's bytes.
 func (r *Relay) Open(sum string) (io.ReadCloser, error) { return r.Store.Files().Open(sum) }
 
+// Terms is the present version of a contract, "" if there is none.
+func (r *Relay) Terms(contract string) string {
+	if c := r.Contracts[contract]; c != nil {
+		return c.Version
+	}
+	return ""
+}
+
+// Nudge has a destination tried at once: an operator says that it is well.
+func (r *Relay) Nudge(d outbox.Dest) {
+	if g := r.gates[d]; g != nil {
+		g.try()
+	}
+}
+
 func (r *Relay) contract(name string) (*mapping.Contract, error) {
 	c := r.Contracts[name]
 	if c == nil {
@@ -169,8 +184,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-func destOf(e *outbox.Entry) outbox.Dest { return outbox.Dest{Contract: e.Contract, Side: e.To} }
 
 func lockKey(d outbox.Dest, link string) string {
 	return fmt.Sprintf("%s\x00%s\x00%s", d.Contract, d.Side, link)

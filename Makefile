@@ -1,0 +1,37 @@
+# The two commands that matter: make demo, make test.
+.PHONY: demo test lint bench fuzz build crash
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+# Play the reference contract between two simulated tools; KEEP=1 leaves all
+# three programs running, for curl.
+demo:
+	@go run ./cmd/gateway demo $(if $(KEEP),--keep --listen 127.0.0.1:8080 --admin 127.0.0.1:8081)
+
+# All tests, each package within its budget.
+test:
+	@go test -timeout 120s ./...
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@go vet ./...
+	@go run $(STATICCHECK) ./...
+
+build:
+	@go build -trimpath -o bin/gateway ./cmd/gateway
+
+# Events per second against simulators that answer at once, as ratios.
+bench:
+	@go run ./cmd/bench
+
+# The crash test at full length (a short one is part of make test).
+crash:
+	@go test ./outbox -run Crash -count=1 -timeout 30m -crashes 1000
+
+# Each fuzz target for half a minute.
+fuzz:
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s $$pkg || exit 1; \
+		done; \
+	done

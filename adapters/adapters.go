@@ -1,0 +1,210 @@
+// Package adapters lists the tools that the gateway can speak to, and reads
+// their part of the configuration.
+package adapters
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"passerelle"
+	"passerelle/adapters/itop"
+	"passerelle/adapters/jira"
+)
+
+// Adapter is one side's tool: what is said to it, read of it, and the faces
+// that it talks to.
+type Adapter struct {
+	Out   passerelle.Outbound
+	Watch passerelle.Watcher
+	Faces map[string]passerelle.Inbound // by path below /{contract}/{side}/
+}
+
+// The paths of the faces.
+const (
+	RESTPath    = "webservices/rest.php" // iTop's protocol
+	WebhookPath = "webhook"              // Jira's webhooks
+)
+
+// Settings is one side of a contract in gateway.yaml: exactly one tool.
+type Settings struct {
+	Workers int   `yaml:"workers"` // messages in flight to this tool at most; default 8
+	ITop    *ITop `yaml:"itop"`    // Combodo iTop; default none
+	Jira    *Jira `yaml:"jira"`    // Jira Data Center or Cloud; default none
+	// Agent lets a partner's own agent post the contract's messages to this
+	// side's iTop-style face, beside the tool; default none.
+	Agent *Agent `yaml:"agent"`
+}
+
+// SecretRef tells where a secret is; the secret itself never stands in the
+// configuration.
+type SecretRef struct {
+	File string `yaml:"file"` // a file that holds it, its last line end not counted; default none
+	Env  string `yaml:"env"`  // an environment variable that holds it; default none
+}
+
+// Read returns the secret, "" for an empty reference.
+func (s SecretRef) Read() (string, error) {
+	switch {
+	case s.File != "" && s.Env != "":
+		return "", fmt.Errorf("give file or env, not both")
+	case s.File != "":
+		b, err := os.ReadFile(s.File)
+		return strings.TrimRight(string(b), "\r\n"), err
+	case s.Env != "":
+		v, ok := os.LookupEnv(s.Env)
+		if !ok {
+			return "", fmt.Errorf("the environment has no %s", s.Env)
+		}
+		return v, nil
+	}
+	return "", nil
+}
+
+// ITop is an iTop's part of the configuration.
+type ITop struct {
+	BaseURL  string        `yaml:"base_url"` // the iTop's address, without /webservices/rest.php; default none: nothing is sent there
+	User     string        `yaml:"user"`     // technical account there; default none
+	Password SecretRef     `yaml:"password"` // its password; default none
+	Token    SecretRef     `yaml:"token"`    // instead of user and password; default none
+	Version  string        `yaml:"version"`  // of its REST API; default 1.3
+	Class    string        `yaml:"class"`    // of its tickets; default UserRequest
+	Timeout  time.Duration `yaml:"timeout"`  // for one request; default 1m
+	Accounts []Account     `yaml:"accounts"` // who may post to our face for it; default nobody
+}
+
+// Account is a technical account that may post to a face.
+type Account struct {
+	User     string    `yaml:"user"`     // for the form and for Basic; default none
+	Password SecretRef `yaml:"password"` // default none
+	Token    SecretRef `yaml:"token"`    // for the headers Auth-Token and Authorization: Bearer; default none
+}
+
+// Agent is a program that posts the contract's messages itself.
+type Agent struct {
+	Accounts []Account `yaml:"accounts"` // its accounts; default nobody
+}
+
+// Jira is a Jira's part of the configuration.
+type Jira struct {
+	BaseURL      string          `yaml:"base_url"`      // its address, with its context path; required
+	Cloud        bool            `yaml:"cloud"`         // Jira Cloud rather than Data Center; default false
+	User         string          `yaml:"user"`          // technical account there (Cloud: e-mail); default none
+	Password     SecretRef       `yaml:"password"`      // its password, Data Center only; default none
+	Token        SecretRef       `yaml:"token"`         // personal access token (Cloud: API token); default none
+	Timeout      time.Duration   `yaml:"timeout"`       // for one request; default 30s
+	Transfer     time.Duration   `yaml:"transfer"`      // for one file; default 10m
+	Project      string          `yaml:"project"`       // key of the project; default none
+	MarkField    string          `yaml:"mark_field"`    // field that carries the broker's own id and can be searched; default none
+	SearchDelays []time.Duration `yaml:"search_delays"` // waits before each search for a lost create; default [0s, 2s, 5s, 8s]
+	Webhook      Webhook         `yaml:"webhook"`       // how it proves a webhook; default: every webhook is refused
+}
+
+// Webhook lists what is taken as proof that a webhook comes from Jira.
+type Webhook struct {
+	Secrets  []SecretRef `yaml:"secrets"`  // of X-Hub-Signature, several while one replaces another; default none
+	Tokens   []SecretRef `yaml:"tokens"`   // in the URL as ?token= or as Authorization: Bearer; default none
+	User     string      `yaml:"user"`     // Basic; default none
+	Password SecretRef   `yaml:"password"` // Basic; default none
+}
+
+// Open makes the tool that the settings describe, for one side of a contract
+// whose messages have at most limit bytes.
+func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Adapter, error) {
+	at := func(err error) error { return fmt.Errorf("%s: %s: %w", contract, side, err) }
+	switch {
+	case s.ITop != nil && (s.Jira != nil || s.Agent != nil):
+		return nil, at(fmt.Errorf("itop excludes jira and agent (keep one)"))
+	case s.ITop != nil:
+		t, err := openITop(s.ITop, contract, side, limit)
+		if err != nil {
+			return nil, at(err)
+		}
+		return &Adapter{Out: t, Watch: t, Faces: map[string]passerelle.Inbound{RESTPath: t}}, nil
+	case s.Jira == nil:
+		return nil, at(fmt.Errorf("no tool is given (itop or jira)"))
+	}
+	j, err := openJira(s.Jira, contract, side)
+	if err != nil {
+		return nil, at(err)
+	}
+	a := &Adapter{Out: j, Watch: j, Faces: map[string]passerelle.Inbound{WebhookPath: j}}
+	if s.Agent != nil {
+		agent, err := openITop(&ITop{Accounts: s.Agent.Accounts}, contract, side, limit)
+		if err != nil {
+			return nil, at(fmt.Errorf("agent: %w", err))
+		}
+		a.Faces[RESTPath] = agent
+	}
+	return a, nil
+}
+
+func openITop(s *ITop, contract string, side passerelle.Side, limit int64) (*itop.ITop, error) {
+	cfg := itop.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, LimitBytes: limit}
+	var err error
+	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
+		return nil, err
+	}
+	cfg.Accounts, err = readAccounts(s.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	return itop.New(cfg)
+}
+
+func readAccounts(list []Account) ([]itop.Account, error) {
+	var out []itop.Account
+	for i, a := range list {
+		password, token, err := readBoth(a.Password, a.Token)
+		if err != nil {
+			return nil, fmt.Errorf("accounts[%d]: %w", i, err)
+		}
+		out = append(out, itop.Account{User: a.User, Password: password, Token: token})
+	}
+	return out, nil
+}
+
+func readBoth(password, token SecretRef) (p, t passerelle.Secret, err error) {
+	a, err := password.Read()
+	if err != nil {
+		return "", "", fmt.Errorf("password: %w", err)
+	}
+	b, err := token.Read()
+	if err != nil {
+		return "", "", fmt.Errorf("token: %w", err)
+	}
+	return passerelle.Secret(a), passerelle.Secret(b), nil
+}
+
+func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error) {
+	cfg := jira.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
+		Transfer: s.Transfer, Project: s.Project, MarkField: s.MarkField, SearchDelays: s.SearchDelays}
+	var err error
+	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
+		return nil, err
+	}
+	cfg.Webhook.User = s.Webhook.User
+	if cfg.Webhook.Password, _, err = readBoth(s.Webhook.Password, SecretRef{}); err != nil {
+		return nil, err
+	}
+	if cfg.Webhook.Secrets, err = readAll(s.Webhook.Secrets); err != nil {
+		return nil, fmt.Errorf("webhook.secrets: %w", err)
+	}
+	if cfg.Webhook.Tokens, err = readAll(s.Webhook.Tokens); err != nil {
+		return nil, fmt.Errorf("webhook.tokens: %w", err)
+	}
+	return jira.New(cfg)
+}
+
+func readAll(refs []SecretRef) ([]passerelle.Secret, error) {
+	var out []passerelle.Secret
+	for _, ref := range refs {
+		v, err := ref.Read()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, passerelle.Secret(v))
+	}
+	return out, nil
+}

@@ -1,0 +1,139 @@
+// Package jira speaks to Jira: Data Center first (REST v2), Cloud where it
+// differs.
+//
+// It is the three faces of one Jira that the gateway needs. Serve takes
+// webhooks, as hints only: it checks them, has the issue's id committed, and
+// answers. Read gives all that Jira says of one issue, as events whose names
+// are the same at every reading. Deliver makes one write, and Probe tells later
+// whether a write whose answer was lost took effect; to that end every write
+// leaves a mark that Jira keeps (see names.go and mark.go).
+//
+// Nothing is kept on disk. What can go wrong with Jira is classified in
+// classify.go: a refused account stops all traffic (Jira locks accounts), a
+// refused message waits for a person, trouble of Jira itself is waited out, and
+// a lost answer to a write is said to be unsure, never tried again blindly.
+//
+// The technical account must serve the gateway alone: status changes and files
+// of that account that carry no mark are taken for the gateway's own.
+package jira
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/go-resty/resty/v2"
+
+	"passerelle"
+)
+
+// Jira is one Jira, as one contract and side use it. Its methods may be called
+// at once from several goroutines; writes to one issue should be serial.
+type Jira struct {
+	cfg   Config
+	base  *url.URL
+	api   *resty.Client // the REST API: redirects only on reads and only within the host
+	files *resty.Client // downloads: other hosts too, but without credentials
+	sent  ledger        // the attachments that this process knows to be its own
+
+	mu sync.Mutex
+	me *account // our own account, once known
+}
+
+var (
+	_ passerelle.Inbound  = (*Jira)(nil)
+	_ passerelle.Outbound = (*Jira)(nil)
+	_ passerelle.Watcher  = (*Jira)(nil)
+)
+
+// Option changes how New builds a Jira.
+type Option func(*settings)
+
+type settings struct{ transport http.RoundTripper }
+
+// Transport makes all requests go through rt, for instance one that trusts a
+// private certificate authority. The default is net/http's usual transport
+// with resty's limits.
+func Transport(rt http.RoundTripper) Option {
+	return func(s *settings) { s.transport = rt }
+}
+
+// New makes an adapter for the Jira that cfg describes. It sends nothing yet.
+func New(cfg Config, opts ...Option) (*Jira, error) {
+	cfg = cfg.filled()
+	base, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	var s settings
+	for _, o := range opts {
+		o(&s)
+	}
+	j := &Jira{cfg: cfg, base: base}
+	j.api = j.client(s.transport, j.followInside)
+	j.files = j.client(s.transport, j.followOutside)
+	return j, nil
+}
+
+// client makes an HTTP client with our account and without retries: only the
+// relay knows whether something may be sent again.
+func (j *Jira) client(rt http.RoundTripper, follow func(*http.Request, []*http.Request) error) *resty.Client {
+	c := resty.NewWithClient(&http.Client{Transport: rt, CheckRedirect: follow})
+	c.SetLogger(silent{}).SetDisableWarn(true).SetDoNotParseResponse(true)
+	c.SetHeader("User-Agent", "passerelle")
+	switch {
+	case j.cfg.Cloud && j.cfg.Token != "":
+		c.SetBasicAuth(j.cfg.User, string(j.cfg.Token))
+	case j.cfg.Token != "":
+		c.SetAuthToken(string(j.cfg.Token))
+	case j.cfg.User != "":
+		c.SetBasicAuth(j.cfg.User, string(j.cfg.Password))
+	}
+	return c
+}
+
+// silent keeps resty from writing to the standard error: errors are returned.
+type silent struct{}
+
+func (silent) Errorf(string, ...any) {}
+func (silent) Warnf(string, ...any)  {}
+func (silent) Debugf(string, ...any) {}
+
+// followInside follows a read within Jira's own host. A write is never
+// repeated elsewhere: its redirect comes back as the answer.
+func (j *Jira) followInside(r *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet || len(via) > 5 || !j.inside(r.URL) || isLogin(r.URL) {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// followOutside follows a download to where Jira keeps its files. Another host
+// never sees our credentials, and nothing leads from https to http.
+func (j *Jira) followOutside(r *http.Request, via []*http.Request) error {
+	login := j.inside(r.URL) && isLogin(r.URL)
+	if len(via) > 5 || login || j.base.Scheme == "https" && r.URL.Scheme != "https" {
+		return http.ErrUseLastResponse
+	}
+	if !j.inside(r.URL) {
+		r.Header.Del("Authorization")
+		r.Header.Del("Cookie")
+		r.Header.Del("Referer")
+	}
+	return nil
+}
+
+// isLogin recognises Jira's login page, not a file that is called like it.
+func isLogin(u *url.URL) bool {
+	switch path.Base(u.Path) {
+	case "login.jsp", "login.action", "login":
+		return !strings.Contains(u.Path, "/attachment/")
+	}
+	return false
+}
+
+func (j *Jira) inside(u *url.URL) bool {
+	return u.Scheme == j.base.Scheme && strings.EqualFold(u.Host, j.base.Host)
+}

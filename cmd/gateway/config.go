@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"passerelle/adapters"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// config is gateway.yaml. Each field's comment ends with its default;
+// gateway.example.yaml shows them all.
+type config struct {
+	Listen    string `yaml:"listen"`    // address of the faces that the tools talk to; default 127.0.0.1:8080
+	Admin     string `yaml:"admin"`     // address of the operators' API, metrics and health, for this machine only; default 127.0.0.1:8081
+	Data      string `yaml:"data"`      // folder of the database and the attachments; default data
+	Contracts string `yaml:"contracts"` // folder of the contracts; default contracts
+	Log       string `yaml:"log"`       // debug, info, warn or error; default info
+	TLS       struct {
+		Cert string `yaml:"cert"` // file of the certificate chain for listen; default none: plain HTTP
+		Key  string `yaml:"key"`  // file of its key; default none
+	} `yaml:"tls"`
+	Outbox struct {
+		Kind string `yaml:"kind"` // bolt (a file in data) or memory (lost at the end: for trials); default bolt
+	} `yaml:"outbox"`
+	Retry struct {
+		First time.Duration `yaml:"first"` // before the second try of a message; default 2s
+		Max   time.Duration `yaml:"max"`   // between two tries at most; default 10m
+		Age   time.Duration `yaml:"age"`   // after which a message that keeps failing is parked; default 24h
+	} `yaml:"retry"`
+	Links []linkConfig `yaml:"links"` // the contracts that are carried out; required
+}
+
+// linkConfig is one contract in force: its folder and its two tools.
+type linkConfig struct {
+	Contract  string            `yaml:"contract"`  // folder below contracts, such as orleans-tours-gar/v1; required
+	Requester adapters.Settings `yaml:"requester"` // the requester's tool; required
+	Partner   adapters.Settings `yaml:"partner"`   // the partner's tool; required
+}
+
+// readConfig reads a configuration file; its errors name file and line.
+func readConfig(file string) (*config, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseConfig(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", file, err)
+	}
+	return c, nil
+}
+
+func parseConfig(b []byte) (*config, error) {
+	c := &config{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", Data: "data", Contracts: "contracts", Log: "info"}
+	c.Outbox.Kind = "bolt"
+	c.Retry.First, c.Retry.Max, c.Retry.Age = 2*time.Second, 10*time.Minute, 24*time.Hour
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
+		line, text := mapping.YAMLError(err)
+		return nil, fmt.Errorf(":%d: %s (gateway.example.yaml shows every key)", line, text)
+	}
+	return c, c.check()
+}
+
+func (c *config) check() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Outbox.Kind != "bolt" && c.Outbox.Kind != "memory" {
+		add(": outbox.kind is %q (bolt or memory)", c.Outbox.Kind)
+	}
+	if len(c.Links) == 0 {
+		add(": links is empty (name at least one contract)")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		add(": tls: cert and key go together")
+	}
+	if c.Retry.First <= 0 || c.Retry.Max < c.Retry.First || c.Retry.Age <= 0 {
+		add(": retry: first, max and age are durations above zero, max not below first")
+	}
+	if _, err := c.level(); err != nil {
+		add(": log: %v", err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) level() (slog.Level, error) {
+	var l slog.Level
+	err := l.UnmarshalText([]byte(c.Log))
+	return l, err
+}
+
+func (c *config) backoff() outbox.Backoff {
+	return outbox.Backoff{First: c.Retry.First, Max: c.Retry.Max, Age: c.Retry.Age}
+}
+
+// openStore opens the outbox that the configuration asks for.
+func (c *config) openStore() (outbox.Store, error) {
+	if c.Outbox.Kind == "memory" {
+		return outbox.NewMem(), nil
+	}
+	return outbox.OpenBolt(filepath.Clean(c.Data))
+}
+
+// loadContract loads one contract folder below contracts.
+func (c *config) loadContract(name string) (*mapping.Contract, error) {
+	dir := filepath.Join(c.Contracts, name)
+	ct, err := mapping.Load(os.DirFS(dir))
+	if err != nil {
+		return nil, fmt.Errorf("contract %s does not load (gateway check %s tells the same):\n%w", dir, dir, err)
+	}
+	return ct, nil
+}

@@ -1,0 +1,244 @@
+// Package admin is the API of the operators: where a ticket stands and why,
+// what waits, and the decisions about what is parked. It listens on its own
+// address, loopback by default, and shows no text of a ticket.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"passerelle"
+	"passerelle/outbox"
+)
+
+// Ticket is a pair of tickets and its story.
+type Ticket struct {
+	Contract  string           `json:"contract"`
+	Terms     string           `json:"terms"`
+	Own       passerelle.Ref   `json:"own"`
+	Requester passerelle.Ref   `json:"requester"`
+	Partner   passerelle.Ref   `json:"partner"`
+	State     passerelle.State `json:"state"`
+	Born      time.Time        `json:"born"`
+	Moved     time.Time        `json:"moved"`
+	Story     []Line           `json:"story"`
+}
+
+// Line is one event of a ticket, or one entry of the outbox: what it was about,
+// where it went and what became of it, never its text.
+type Line struct {
+	ID        uint64            `json:"id"`
+	Contract  string            `json:"contract"`
+	Ticket    string            `json:"ticket"`
+	At        time.Time         `json:"at"`
+	From      passerelle.Side   `json:"from"`
+	Kind      passerelle.Kind   `json:"kind"`
+	To        passerelle.Side   `json:"to,omitempty"`
+	Template  string            `json:"template,omitempty"`
+	State     passerelle.State  `json:"state"`
+	Rule      string            `json:"rule,omitempty"`
+	Status    outbox.Status     `json:"status"`
+	Attempts  int               `json:"attempts,omitempty"`
+	Due       time.Time         `json:"due,omitzero"`
+	Settled   time.Time         `json:"settled,omitzero"`
+	Class     passerelle.Class  `json:"class,omitempty"`
+	Error     string            `json:"error,omitempty"`
+	Note      string            `json:"note,omitempty"`
+	Unknown   bool              `json:"outcome_unknown,omitempty"` // a try may have taken effect: it will be asked about
+	Files     int               `json:"files,omitempty"`
+	Bytes     int64             `json:"bytes,omitempty"`
+	Decisions []outbox.Decision `json:"decisions,omitempty"`
+}
+
+// Decision is the body of a retry or a drop.
+type Decision struct {
+	By  string `json:"by"`
+	Why string `json:"why"`
+}
+
+// Handler returns the API. terms gives a contract's present version, which a
+// retried entry is rendered under; nudge is told of each decision's
+// destination.
+func Handler(s outbox.Store, contracts []string, terms func(contract string) string, nudge func(outbox.Dest)) http.Handler {
+	a := &api{s, contracts, terms, nudge}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/tickets/{ref...}", a.ticket)
+	mux.HandleFunc("GET /api/outbox", a.list)
+	mux.HandleFunc("GET /api/outbox/{id}", a.show)
+	mux.HandleFunc("POST /api/outbox/{id}/retry", a.retry)
+	mux.HandleFunc("POST /api/outbox/{id}/drop", a.drop)
+	return mux
+}
+
+type api struct {
+	store     outbox.Store
+	contracts []string
+	terms     func(string) string
+	nudge     func(outbox.Dest)
+}
+
+// ticket finds a pair by any reference of either side, or the broker's own.
+func (a *api) ticket(w http.ResponseWriter, r *http.Request) {
+	var found []*Ticket
+	seen := map[string]bool{}
+	for _, c := range a.contracts {
+		for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner, passerelle.Broker} {
+			l, err := a.store.Find(r.Context(), c, side, r.PathValue("ref"))
+			if errors.Is(err, passerelle.ErrNotFound) || err == nil && seen[c+"/"+l.ID] {
+				continue
+			}
+			if err != nil {
+				fail(w, http.StatusInternalServerError, err.Error())
+				return
+			}
+			seen[c+"/"+l.ID] = true
+			t, err := a.tell(r.Context(), l)
+			if err != nil {
+				fail(w, http.StatusInternalServerError, err.Error())
+				return
+			}
+			found = append(found, t)
+		}
+	}
+	if len(found) == 0 {
+		fail(w, http.StatusNotFound, "no ticket is known by "+strconv.Quote(r.PathValue("ref"))+" (give a number or id of either side, or the gateway's own)")
+		return
+	}
+	answer(w, found)
+}
+
+func (a *api) tell(ctx context.Context, l *passerelle.Link) (*Ticket, error) {
+	t := &Ticket{Contract: l.Contract, Terms: l.Terms, Own: l.Own, Requester: l.Requester, Partner: l.Partner, State: l.State, Born: l.Born, Moved: l.Moved}
+	for e, err := range a.store.Entries(ctx, outbox.Query{Link: l.ID}) {
+		if err != nil {
+			return nil, err
+		}
+		t.Story = append(t.Story, line(e, l))
+	}
+	return t, nil
+}
+
+func line(e *outbox.Entry, l *passerelle.Link) Line {
+	n := Line{ID: e.ID, Contract: e.Contract, At: e.Created, To: e.To, Template: e.Template, State: e.State, Rule: e.Rule, Status: e.Status, Attempts: e.Attempts,
+		Due: e.Before, Settled: e.Settled, Class: e.Class, Error: e.Error, Note: e.Note, Unknown: e.Probe && !e.Status.Final(), Decisions: e.Decisions}
+	if e.Event != nil {
+		n.From, n.Kind, n.Files = e.Event.From, e.Event.Kind, len(e.Event.Files)
+		for _, f := range e.Event.Files {
+			n.Bytes += f.Size
+		}
+	}
+	if l != nil {
+		n.Ticket = l.Names()
+	}
+	return n
+}
+
+// list answers ?status=parked,waiting&contract=…&after=ID&limit=N; by default
+// what is not final.
+func (a *api) list(w http.ResponseWriter, r *http.Request) {
+	q := outbox.Query{Contract: r.FormValue("contract"), Limit: 100}
+	for _, s := range r.Form["status"] {
+		q.Status = append(q.Status, outbox.Status(s))
+	}
+	if len(q.Status) == 0 {
+		q.Status = []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked}
+	}
+	var err error
+	if v := r.FormValue("limit"); v != "" {
+		if q.Limit, err = strconv.Atoi(v); err != nil {
+			fail(w, http.StatusBadRequest, "limit is no number")
+			return
+		}
+	}
+	if v := r.FormValue("after"); v != "" {
+		if q.After, err = strconv.ParseUint(v, 10, 64); err != nil {
+			fail(w, http.StatusBadRequest, "after is no entry's id")
+			return
+		}
+	}
+	lines := []Line{}
+	for e, err := range a.store.Entries(r.Context(), q) {
+		if err != nil {
+			fail(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		l, _ := a.store.Find(r.Context(), e.Contract, passerelle.Broker, e.Link) // without it the line has no ticket
+		lines = append(lines, line(e, l))
+	}
+	answer(w, lines)
+}
+
+func (a *api) show(w http.ResponseWriter, r *http.Request) {
+	id, ok := a.id(w, r)
+	if !ok {
+		return
+	}
+	e, err := a.store.Entry(r.Context(), id)
+	a.one(w, r, e, err)
+}
+
+func (a *api) one(w http.ResponseWriter, r *http.Request, e *outbox.Entry, err error) {
+	switch {
+	case errors.Is(err, passerelle.ErrNotFound):
+		fail(w, http.StatusNotFound, "there is no entry "+r.PathValue("id"))
+	case err != nil:
+		fail(w, http.StatusConflict, err.Error())
+	default:
+		l, _ := a.store.Find(r.Context(), e.Contract, passerelle.Broker, e.Link) // without it the line has no ticket
+		answer(w, line(e, l))
+	}
+}
+
+func (a *api) retry(w http.ResponseWriter, r *http.Request) { a.decide(w, r, "retry", a.store.Retry) }
+
+func (a *api) drop(w http.ResponseWriter, r *http.Request) { a.decide(w, r, "drop", a.store.Drop) }
+
+func (a *api) decide(w http.ResponseWriter, r *http.Request, verb string, do func(context.Context, uint64, outbox.Decision) (*outbox.Entry, error)) {
+	id, ok := a.id(w, r)
+	if !ok {
+		return
+	}
+	var d Decision
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<14))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		fail(w, http.StatusBadRequest, "the decision is not readable: "+err.Error())
+		return
+	}
+	if d.Why == "" || d.By == "" {
+		fail(w, http.StatusBadRequest, "say who decides and why: both are kept with the ticket")
+		return
+	}
+	decision := outbox.Decision{At: time.Now(), By: d.By, Verb: verb, Why: d.Why}
+	if e, err := a.store.Entry(r.Context(), id); err == nil {
+		decision.Terms = a.terms(e.Contract)
+	}
+	e, err := do(r.Context(), id, decision)
+	if err == nil {
+		a.nudge(outbox.Dest{Contract: e.Contract, Side: e.To})
+	}
+	a.one(w, r, e, err)
+}
+
+func (a *api) id(w http.ResponseWriter, r *http.Request) (uint64, bool) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		fail(w, http.StatusBadRequest, strconv.Quote(r.PathValue("id"))+" is no entry's id (gateway outbox list shows them)")
+	}
+	return id, err == nil
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the caller left
+}
+
+func fail(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": text}) // the caller left
+}

@@ -1,0 +1,200 @@
+package richtext
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A lineContext says what surrounds a line, since other characters need an
+// escape in a cell or in a link than in a paragraph.
+type lineContext struct {
+	inCell, inLink, inMono bool
+	inner                  bool  // not at the start of a line of the text
+	around                 style // styles already open outside
+}
+
+// A piece is a part of a line about to be written: one character of text, a
+// phrase mark, or markup that is ready.
+type piece struct {
+	char   rune   // text; 0 if none
+	mark   byte   // phrase mark; 0 if none
+	open   bool   // the mark begins a phrase
+	ready  string // markup
+	bare   string // an address that may stand without brackets, instead
+	around style  // styles open here
+}
+
+// wikiLine writes one line.
+func wikiLine(spans []span, c lineContext) string {
+	e := &lineEncoder{c: c, pieces: pieces(spans, c), prev: '\n'}
+	return e.encode()
+}
+
+// A unit is a stretch of a line with one style as seen from outside: plain
+// text, or a link or monospaced phrase as a whole.
+type unit struct {
+	style style
+	text  string
+	ready string
+	bare  string
+}
+
+// units groups runs: links outermost, then monospace.
+func units(spans []span, c lineContext) (out []unit) {
+	for i := 0; i < len(spans); {
+		s, j := spans[i], i+1
+		switch {
+		case s.link != "":
+			for j < len(spans) && spans[j].link == s.link {
+				j++
+			}
+			out = append(out, linkUnit(spans[i:j], c))
+		case s.style&mono != 0:
+			for j < len(spans) && spans[j].link == "" && spans[j].style&mono != 0 {
+				j++
+			}
+			out = append(out, monoUnit(spans[i:j], c))
+		default:
+			out = append(out, unit{style: s.style, text: s.text})
+		}
+		i = j
+	}
+	return out
+}
+
+// shared returns the styles that all runs have.
+func shared(spans []span) style {
+	all := ^style(0)
+	for _, s := range spans {
+		all &= s.style
+	}
+	return all
+}
+
+// strip returns the runs without some styles and without their link.
+func strip(spans []span, gone style) []span {
+	out := slices.Clone(spans)
+	for i := range out {
+		out[i].style &^= gone
+		out[i].link = ""
+	}
+	return out
+}
+
+// linkUnit writes [text|address], or the address alone if that is its text.
+func linkUnit(spans []span, c lineContext) unit {
+	u := unit{style: shared(spans) &^ mono}
+	text, link := spans[0].text, spans[0].link
+	if len(spans) == 1 && spans[0].style&mono == 0 && urlAt(text) == text && cleanURL(text) == link {
+		u.bare, u.ready = text, "["+text+"]"
+		return u
+	}
+	c.inLink, c.inner, c.around = true, true, c.around|u.style
+	u.ready = "[" + wikiLine(strip(spans, u.style), c) + "|" + link + "]"
+	return u
+}
+
+// monoUnit writes {{text}}.
+func monoUnit(spans []span, c lineContext) unit {
+	u := unit{style: shared(spans) &^ mono}
+	c.inMono, c.inner, c.around = true, true, c.around|u.style
+	u.ready = "{{" + wikiLine(strip(spans, u.style|mono), c) + "}}"
+	return u
+}
+
+// markOf are the phrase marks, in the order of styles.
+var markOf = [...]byte{'*', '_', '+', '-'}
+
+// pieces lays out a line: the text with the marks that open and close styles,
+// those lasting longest outermost.
+func pieces(spans []span, c lineContext) (out []piece) {
+	us := units(spans, c)
+	ends := lastings(us)
+	var stack []int // open styles, as indexes of markOf
+	for i, u := range us {
+		keep := 0
+		for keep < len(stack) && u.style&styles[stack[keep]] != 0 {
+			keep++
+		}
+		out, stack = closeMarks(out, stack, keep), stack[:keep]
+		var add []int
+		for m := range markOf {
+			if u.style&styles[m] != 0 && !slices.Contains(stack, m) {
+				add = append(add, m)
+			}
+		}
+		if len(add) > 0 && strings.HasPrefix(u.text, " ") { // a phrase cannot begin with a blank
+			out, u.text = append(out, piece{char: ' '}), u.text[1:]
+		}
+		slices.SortStableFunc(add, func(a, b int) int { return ends[i][b] - ends[i][a] })
+		for _, m := range add {
+			out = append(out, piece{mark: markOf[m], open: true})
+			stack = append(stack, m)
+		}
+		out = appendUnit(out, u, c.around)
+	}
+	return closeMarks(out, stack, 0)
+}
+
+// closeMarks closes the styles of the stack above keep.
+func closeMarks(out []piece, stack []int, keep int) []piece {
+	for i := len(stack) - 1; i >= keep; i-- {
+		out = append(out, piece{mark: markOf[stack[i]]})
+	}
+	return out
+}
+
+func appendUnit(out []piece, u unit, around style) []piece {
+	if u.ready != "" {
+		return append(out, piece{ready: u.ready, bare: u.bare})
+	}
+	for _, r := range u.text {
+		out = append(out, piece{char: r, around: around | u.style})
+	}
+	return out
+}
+
+// lastings tells for each unit and style up to which unit the style lasts.
+func lastings(us []unit) [][len(markOf)]int {
+	ends := make([][len(markOf)]int, len(us)+1)
+	for i := len(us) - 1; i >= 0; i-- {
+		for m := range markOf {
+			if ends[i][m] = 0; us[i].style&styles[m] != 0 {
+				ends[i][m] = max(i+1, ends[i+1][m])
+			}
+		}
+	}
+	return ends
+}
+
+// first returns the first character that p will show, as far as it matters:
+// whether it is a letter, a blank, or a mark.
+func (p piece) first() rune {
+	switch {
+	case p.mark != 0:
+		return rune(p.mark)
+	case p.ready != "":
+		if p.bare != "" {
+			return 'h'
+		}
+		r, _ := utf8.DecodeRuneInString(p.ready)
+		return r
+	}
+	return p.char
+}
+
+// isMark tells whether p is the text character d.
+func (p piece) is(d rune) bool { return p.char == d }
+
+// text returns up to n characters of text from the start of ps.
+func text(ps []piece, n int) string {
+	var out strings.Builder
+	for _, p := range ps[:min(n, len(ps))] {
+		if p.char == 0 {
+			break
+		}
+		out.WriteRune(p.char)
+	}
+	return out.String()
+}
