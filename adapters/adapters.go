@@ -42,22 +42,27 @@ type Settings struct {
 type SecretRef struct {
 	File string `yaml:"file"` // a file that holds it, its last line end not counted; default none
 	Env  string `yaml:"env"`  // an environment variable that holds it; default none
+	// Value is the secret itself, for programs and tests; no configuration can
+	// hold it.
+	Value passerelle.Secret `yaml:"-"`
 }
 
 // Read returns the secret, "" for an empty reference.
-func (s SecretRef) Read() (string, error) {
+func (s SecretRef) Read() (passerelle.Secret, error) {
 	switch {
+	case s.Value != "":
+		return s.Value, nil
 	case s.File != "" && s.Env != "":
 		return "", fmt.Errorf("give file or env, not both")
 	case s.File != "":
 		b, err := os.ReadFile(s.File)
-		return strings.TrimRight(string(b), "\r\n"), err
+		return passerelle.Secret(strings.TrimRight(string(b), "\r\n")), err
 	case s.Env != "":
 		v, ok := os.LookupEnv(s.Env)
 		if !ok {
 			return "", fmt.Errorf("the environment has no %s", s.Env)
 		}
-		return v, nil
+		return passerelle.Secret(v), nil
 	}
 	return "", nil
 }
@@ -166,15 +171,13 @@ func readAccounts(list []Account) ([]itop.Account, error) {
 }
 
 func readBoth(password, token SecretRef) (p, t passerelle.Secret, err error) {
-	a, err := password.Read()
-	if err != nil {
+	if p, err = password.Read(); err != nil {
 		return "", "", fmt.Errorf("password: %w", err)
 	}
-	b, err := token.Read()
-	if err != nil {
+	if t, err = token.Read(); err != nil {
 		return "", "", fmt.Errorf("token: %w", err)
 	}
-	return passerelle.Secret(a), passerelle.Secret(b), nil
+	return p, t, nil
 }
 
 func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error) {
@@ -204,7 +207,7 @@ func readAll(refs []SecretRef) ([]passerelle.Secret, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, passerelle.Secret(v))
+		out = append(out, v)
 	}
 	return out, nil
 }

@@ -92,9 +92,9 @@ func (c *Contract) refuse(e *passerelle.Event, l *passerelle.Link, r *rule) erro
 	err := &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: l.Names(), Rule: "R13"}
 	state := c.stateWords(e.From, l.State)
 	if r != nil {
-		err.Rule, err.Err, err.Local = r.rule, fmt.Errorf("%s %s", state, r.text), r.text
+		err.Rule, err.Err, err.Local = r.rule, fmt.Errorf("%s: %s", state, r.text), r.text
 	} else {
-		err.Err = fmt.Errorf("%s the %s may not %s", state, e.From, e.Kind)
+		err.Err = fmt.Errorf("%s: the %s may not %s", state, e.From, e.Kind)
 		err.Local = fmt.Sprintf("le contrat ne prévoit pas « %s » dans cet état du ticket", e.Kind.French())
 	}
 	if may := c.lifecycle.allowed(l.State, e.From); len(may) > 0 {

@@ -26,24 +26,22 @@ type CatalogueColumn struct {
 	Optional bool   `yaml:"optional"` // may be absent from a ticket: it then matches all
 }
 
-func readCatalogue(fsys fs.FS, spec catalogueSpec, fields map[string]*Field, p *Problems) *Catalogue {
+func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
 	const file = "catalogue.csv"
+	spec := contract.CatalogueSpec
 	c := &Catalogue{Columns: spec.Columns, Target: spec.Target, Default: spec.Default}
-	var columns []string
-	for _, col := range c.Columns {
-		if fields[col.Field] == nil {
-			p.add(contractFile, 0, "add it to fields.csv, or correct the name", "catalogue: field %q is unknown", col.Field)
-		}
-		columns = append(columns, col.Column)
-	}
-	if len(columns) == 0 {
+	if len(c.Columns) == 0 {
 		return c
 	}
-	c.rows = readTable(fsys, file, append(columns, c.Target), p).rows
+	columns := c.checkColumns(contract, p)
+	if columns == nil {
+		return c
+	}
+	c.rows = readTable(fsys, file, columns, p).rows
 	seen := map[string]int{}
 	for _, r := range c.rows {
 		key := ""
-		for _, col := range append(columns, c.Target) {
+		for _, col := range columns {
 			if r.get(col) == "" {
 				p.add(file, r.line, "fill it, or delete the row", "%s is empty", col)
 			}
@@ -57,30 +55,62 @@ func readCatalogue(fsys fs.FS, spec catalogueSpec, fields map[string]*Field, p *
 	return c
 }
 
-// Components finds the partner's components for a ticket's names, given by
-// field. The error says what was not found and what stands nearest.
-func (c *Catalogue) Components(names map[string]string) ([]string, error) {
-	rows := c.match(names)
-	sets := map[string][]string{} // full tuple → components
-	for _, r := range rows {
-		key := c.tuple(r)
-		sets[key] = append(sets[key], r.get(c.Target))
+// checkColumns returns the headings that catalogue.csv must have, or nil where
+// contract.yaml does not name them all.
+func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
+	var columns []string
+	for i, col := range c.Columns {
+		at := contract.line(fmt.Sprintf("catalogue.columns[%d]", i))
+		if contract.fields[col.Field] == nil {
+			p.add(contractFile, at, "add it to fields.csv, or correct the name", "catalogue: field %q is unknown", col.Field)
+		}
+		columns = append(columns, col.Column)
 	}
-	var found []string
-	for _, set := range sets {
-		if found == nil {
-			found = set
-		} else if !slices.Equal(found, set) {
-			return nil, c.noMatch(names, rows)
+	columns = append(columns, c.Target)
+	for i, name := range columns {
+		if name == "" || slices.Contains(columns[:i], name) {
+			p.add(contractFile, contract.line("catalogue"), "give each column and the target a heading of its own", "catalogue: heading %q is empty or stands twice", name)
+			return nil
 		}
 	}
-	if found == nil && c.Default != "" {
+	return columns
+}
+
+// Components finds the partner's components for a ticket's names, given by
+// field, in the order of catalogue.csv. Without one match it is the default,
+// or a refusal (*passerelle.Error) that names the tuple and what stands
+// nearest (R7).
+func (c *Catalogue) Components(names map[string]string) ([]string, error) {
+	rows := c.match(names)
+	found, ok := c.agreed(rows)
+	switch {
+	case ok:
+		return found, nil
+	case c.Default != "":
 		return []string{c.Default}, nil
+	case len(rows) > 0:
+		return nil, c.ambiguous(names, rows)
 	}
-	if found == nil {
-		return nil, c.noMatch(names, nil)
+	return nil, c.noMatch(names)
+}
+
+// agreed returns the components of rows, if all their tuples lead to the same.
+func (c *Catalogue) agreed(rows []row) ([]string, bool) {
+	sets := map[string][]string{} // full tuple → components
+	for _, r := range rows {
+		key := fold(c.tuple(r))
+		sets[key] = append(sets[key], r.get(c.Target))
 	}
-	return found, nil
+	if len(rows) == 0 {
+		return nil, false
+	}
+	first := sets[fold(c.tuple(rows[0]))]
+	for _, set := range sets {
+		if !slices.Equal(slices.Sorted(slices.Values(set)), slices.Sorted(slices.Values(first))) {
+			return nil, false
+		}
+	}
+	return first, true
 }
 
 func (c *Catalogue) match(names map[string]string) []row {
@@ -88,7 +118,7 @@ func (c *Catalogue) match(names map[string]string) []row {
 	for _, r := range c.rows {
 		ok := true
 		for _, col := range c.Columns {
-			want := names[col.Field]
+			want := fold(names[col.Field])
 			ok = ok && (want == "" && col.Optional || same(want, r.get(col.Column)))
 		}
 		if ok {
@@ -106,36 +136,51 @@ func (c *Catalogue) tuple(r row) string {
 	return strings.Join(parts, " > ")
 }
 
-// noMatch names the tuple and the rows that come nearest: those it could have
-// meant, or those that share its longest beginning.
-func (c *Catalogue) noMatch(names map[string]string, candidates []row) error {
+// ask writes a ticket's tuple, with "?" for what it does not give.
+func (c *Catalogue) ask(names map[string]string) string {
 	var parts []string
 	for _, col := range c.Columns {
-		if n := names[col.Field]; n != "" {
-			parts = append(parts, n)
-		} else {
-			parts = append(parts, "?")
+		part := strings.TrimSpace(names[col.Field])
+		if part == "" {
+			part = "?"
 		}
+		parts = append(parts, part)
 	}
-	if len(candidates) == 0 {
-		candidates = c.nearest(names)
-	}
-	var near []string
-	for i, r := range candidates {
-		if i == 8 {
-			near = append(near, fmt.Sprintf("and %d more", len(candidates)-i))
-			break
-		}
-		near = append(near, "« "+c.tuple(r)+" »")
-	}
-	return &passerelle.Error{Op: "catalogue", Class: passerelle.Refused, Rule: "R7",
-		Local: "« " + strings.Join(parts, " > ") + " » ne correspond pas à une entrée du catalogue ; les plus proches : " + strings.Join(near, " ; "),
-		Err:   fmt.Errorf("« %s » is not one entry of the catalogue", strings.Join(parts, " > ")),
-		Hint:  "nearest: " + strings.Join(near, "; ")}
+	return "« " + strings.Join(parts, " > ") + " »"
 }
 
+func (c *Catalogue) ambiguous(names map[string]string, rows []row) error {
+	ask, list := c.ask(names), c.list(rows)
+	return &passerelle.Error{Op: "catalogue", Class: passerelle.Refused, Rule: "R7",
+		Err:   fmt.Errorf("%s fits several entries of the catalogue, with different components", ask),
+		Hint:  "give what is missing; it is one of: " + list,
+		Local: ask + " convient à plusieurs entrées du catalogue ; précisez laquelle : " + list}
+}
+
+func (c *Catalogue) noMatch(names map[string]string) error {
+	ask, list := c.ask(names), c.list(c.nearest(names))
+	return &passerelle.Error{Op: "catalogue", Class: passerelle.Refused, Rule: "R7",
+		Err:   fmt.Errorf("%s is no entry of the catalogue", ask),
+		Hint:  "nearest: " + list,
+		Local: ask + " n'est pas une entrée du catalogue ; les plus proches : " + list}
+}
+
+// list names rows, the first eight and how many more.
+func (c *Catalogue) list(rows []row) string {
+	const most = 8
+	var out []string
+	for _, r := range rows[:min(len(rows), most)] {
+		out = append(out, "« "+c.tuple(r)+" »")
+	}
+	if more := len(rows) - most; more > 0 {
+		out = append(out, fmt.Sprintf("… (+%d)", more))
+	}
+	return strings.Join(out, "; ")
+}
+
+// nearest are the rows that agree with the names in most columns.
 func (c *Catalogue) nearest(names map[string]string) []row {
-	best, out := -1, []row(nil)
+	best, out := 0, []row(nil)
 	for _, r := range c.rows {
 		n := 0
 		for _, col := range c.Columns {

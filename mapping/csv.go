@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -60,11 +63,13 @@ func readTable(fsys fs.FS, file string, columns []string, p *Problems) *table {
 		return t
 	}
 	if checkHeading(file, records[0], columns, p) {
+		checkWidth(file, records, lines, p)
 		t.rows = rowsOf(records, lines)
 	}
 	return t
 }
 
+// badLine is the line of the first byte that is not UTF-8.
 func badLine(b []byte) int {
 	line := 1
 	for len(b) > 0 {
@@ -80,7 +85,11 @@ func badLine(b []byte) int {
 	return line
 }
 
+// parseCSV reads all records, with the line on which each begins.
 func parseCSV(b []byte) (records [][]string, lines []int, err error) {
+	if !bytes.Contains(b, []byte("\n")) {
+		b = bytes.ReplaceAll(b, []byte("\r"), []byte("\n")) // an old Mac's line ends
+	}
 	heading, _, _ := bytes.Cut(b, []byte("\n"))
 	rd := csv.NewReader(bytes.NewReader(b))
 	rd.FieldsPerRecord = -1
@@ -89,10 +98,10 @@ func parseCSV(b []byte) (records [][]string, lines []int, err error) {
 	}
 	for {
 		rec, err := rd.Read()
+		if err == io.EOF {
+			return records, lines, nil
+		}
 		if err != nil {
-			if err.Error() == "EOF" {
-				return records, lines, nil
-			}
 			return nil, nil, err
 		}
 		line, _ := rd.FieldPos(0)
@@ -100,13 +109,19 @@ func parseCSV(b []byte) (records [][]string, lines []int, err error) {
 	}
 }
 
+// checkHeading trims the heading's names in place and tells whether the rows
+// can be read by them.
 func checkHeading(file string, heading, columns []string, p *Problems) bool {
 	have := map[string]bool{}
-	for i, h := range heading {
-		heading[i] = strings.TrimSpace(h)
-		have[heading[i]] = true
-	}
 	ok := true
+	for i, h := range heading {
+		h = strings.TrimSpace(h)
+		if have[h] && h != "" {
+			p.add(file, 1, "keep one of them", "column %q stands twice", h)
+			ok = false
+		}
+		heading[i], have[h] = h, true
+	}
 	for _, c := range columns {
 		if !have[c] {
 			p.add(file, 1, "the columns are "+strings.Join(columns, ", "), "column %q is missing", c)
@@ -116,11 +131,24 @@ func checkHeading(file string, heading, columns []string, p *Problems) bool {
 	}
 	delete(have, "note")
 	delete(have, "")
-	for c := range have {
+	for _, c := range slices.Sorted(maps.Keys(have)) {
 		p.add(file, 1, "the columns are "+strings.Join(columns, ", ")+"; note is free", "column %q is unknown", c)
 		ok = false
 	}
 	return ok
+}
+
+// checkWidth reports rows with more cells than the heading names: a separator
+// in a text without quotes would cut the text short.
+func checkWidth(file string, records [][]string, lines []int, p *Problems) {
+	for i, rec := range records[1:] {
+		for _, cell := range rec[min(len(rec), len(records[0])):] {
+			if strings.TrimSpace(cell) != "" {
+				p.add(file, lines[i+1], "put quotes around a text that holds the separator", "has %d cells, the heading %d", len(rec), len(records[0]))
+				break
+			}
+		}
+	}
 }
 
 func rowsOf(records [][]string, lines []int) []row {

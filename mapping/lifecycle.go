@@ -27,7 +27,7 @@ type rule struct {
 	sends []Send
 	set   []assignment
 	rule  string
-	text  string // for people: why not, or the note's text
+	text  string // for people, in the contract's language: why not, and what instead
 	line  int
 }
 
@@ -50,7 +50,7 @@ func (lc lifecycle) find(s passerelle.State, from passerelle.Side, k passerelle.
 func (lc lifecycle) allowed(s passerelle.State, from passerelle.Side) []string {
 	var out []string
 	for _, k := range passerelle.Kinds() {
-		if r := lc.find(s, from, k); r != nil && !r.no {
+		if r := lc.find(s, from, k); r != nil && !r.no && (!r.same || len(r.sends) > 0) {
 			out = append(out, string(k))
 		}
 	}
@@ -67,7 +67,11 @@ func readLifecycle(fsys fs.FS, c *Contract, p *Problems) lifecycle {
 		if !ok {
 			continue
 		}
-		for _, s := range r.list("state") {
+		states := r.list("state")
+		if len(states) == 0 {
+			p.add(lifecycleFile, r.line, "one of "+join(passerelle.States())+", or several separated by |", "state is empty")
+		}
+		for _, s := range states {
 			one := *base
 			one.state = passerelle.State(s)
 			if one.same {
@@ -162,10 +166,7 @@ func readSends(r row, c *Contract, p *Problems) []Send {
 	for _, word := range strings.Fields(r.get("send")) {
 		side, name, ok := strings.Cut(word, ":")
 		s := Send{To: passerelle.Side(side), Template: name}
-		t := c.templates[s]
-		if name == NoteTemplate {
-			t = c.noteTemplate(s.To)
-		}
+		t := c.template(s)
 		if !ok || t == nil {
 			p.add(lifecycleFile, r.line, "side:template, such as partner:create; the templates are the files of to-partner and to-requester", "send: there is no template %q", word)
 			continue
@@ -180,7 +181,7 @@ func readSends(r row, c *Contract, p *Problems) []Send {
 }
 
 // readAssignments reads a cell such as "resolutioncode_id=resolve; solution?=…;
-// public_log?=@solution".
+// public_log?=@solution". A value cannot hold a semicolon.
 func readAssignments(r row, c *Contract, p *Problems) []assignment {
 	var out []assignment
 	for _, part := range strings.Split(r.get("set"), ";") {
@@ -196,6 +197,13 @@ func readAssignments(r row, c *Contract, p *Problems) []assignment {
 		if !ok || c.fields[a.field] == nil || a.from != "" && c.fields[a.from] == nil {
 			p.add(lifecycleFile, r.line, "field=value, field?=value or field=@field, with fields of fields.csv", "set: %q", part)
 			continue
+		}
+		// R16: a private note must never come out public.
+		if a.from == "private_log" && a.field != "private_log" {
+			p.add(lifecycleFile, r.line, "take another field", "set: the private journal would be copied to %q", a.field)
+		}
+		if a.from == "" && !c.values.has(a.field, a.value) {
+			p.add(lifecycleFile, r.line, "its values are "+c.values.known(a.field), "set: %s « %s » is unknown", a.field, a.value)
 		}
 		out = append(out, a)
 	}

@@ -29,7 +29,8 @@ func (p Problem) String() string {
 }
 
 // Problems are all the mistakes of a contract folder, in order of file and
-// line. It is the error that Load returns.
+// line, so that the same folder always gives the same list. It is the error
+// that Load returns.
 type Problems []Problem
 
 // Error lists the problems, one a line.
@@ -54,7 +55,10 @@ func (p Problems) err() error {
 		if p[i].File != p[j].File {
 			return p[i].File < p[j].File
 		}
-		return p[i].Line < p[j].Line
+		if p[i].Line != p[j].Line {
+			return p[i].Line < p[j].Line
+		}
+		return p[i].Text < p[j].Text
 	})
 	return p
 }

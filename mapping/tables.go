@@ -33,14 +33,16 @@ var (
 func readFields(fsys fs.FS, p *Problems) map[string]*Field {
 	const file = "fields.csv"
 	t := readTable(fsys, file, []string{"name", "label", "type", "create", "later", "partner", "rule"}, p)
-	fields := map[string]*Field{}
+	fields, partner := map[string]*Field{}, map[string]*Field{}
 	for _, r := range t.rows {
 		f := &Field{Name: r.get("name"), Label: r.get("label"), Type: r.get("type"), Create: r.get("create"), Partner: r.get("partner"), Rule: r.get("rule"), line: r.line}
 		switch {
 		case f.Name == "":
 			p.add(file, r.line, "give the requester's field code", "a field needs a name")
+			continue
 		case fields[f.Name] != nil:
 			p.add(file, r.line, "keep one of them", "field %q is already on line %d", f.Name, fields[f.Name].line)
+			continue
 		case !slices.Contains(fieldTypes, f.Type):
 			p.add(file, r.line, "one of "+strings.Join(fieldTypes, ", "), "field %q has type %q", f.Name, f.Type)
 		case !slices.Contains(fieldCreates, f.Create):
@@ -53,7 +55,10 @@ func readFields(fsys fs.FS, p *Problems) map[string]*Field {
 		default:
 			p.add(file, r.line, "frozen, free or empty", "field %q: later is %q", f.Name, later)
 		}
-		fields[f.Name] = f
+		if old := partner[f.Partner]; old != nil && f.Partner != "" {
+			p.add(file, r.line, "one field for each of the partner's codes", "partner %q is already on line %d, for %q", f.Partner, old.line, old.Name)
+		}
+		fields[f.Name], partner[f.Partner] = f, f
 	}
 	return fields
 }
@@ -83,56 +88,66 @@ func readValues(fsys fs.FS, fields map[string]*Field, p *Problems) values {
 			p.add(file, r.line, "one of "+join(passerelle.States()), "status %q is no state", name)
 			continue
 		}
+		if name == "" {
+			p.add(file, r.line, "give the contract's word, or * for any", "field %q: value is empty", f)
+			continue
+		}
 		v := value{name: name, requester: r.list("requester"), partner: r.list("partner"), line: r.line}
 		if old, ok := vs.clash(f, v); ok {
-			p.add(file, r.line, "a word may mean one value only", "field %q: %q is already on line %d", f, old, vs.lineOf(f, old))
+			p.add(file, r.line, "a word may mean one value only", "field %q: %q is already on line %d", f, old.word, old.line)
 		}
 		vs[f] = append(vs[f], v)
 	}
 	return vs
 }
 
-func (vs values) clash(field string, v value) (string, bool) {
+// clash is a word of the requester's with two meanings. The partner's may have
+// several: two urgencies may be one over there.
+type clash struct {
+	word string
+	line int // of the earlier row
+}
+
+func (vs values) clash(field string, v value) (clash, bool) {
 	for _, o := range vs[field] {
-		if same(o.name, v.name) {
-			return v.name, true
-		}
-		for _, w := range v.requester {
-			if slices.ContainsFunc(o.requester, func(x string) bool { return same(x, w) }) {
-				return w, true
+		for _, w := range append([]string{v.name}, v.requester...) {
+			if same(w, o.name) || holds(o.requester, w) {
+				return clash{w, o.line}, true
 			}
 		}
 	}
-	return "", false
+	return clash{}, false
 }
 
-func (vs values) lineOf(field, word string) int {
-	for _, o := range vs[field] {
-		if same(o.name, word) || slices.ContainsFunc(o.requester, func(x string) bool { return same(x, word) }) {
-			return o.line
-		}
-	}
-	return 0
+func holds(words []string, w string) bool {
+	return slices.ContainsFunc(words, func(x string) bool { return same(x, w) })
 }
 
-// canonical turns a tool's word for a value into the contract's. Fields
-// without rows keep their words. An unknown word is an error that lists the
-// known ones.
+// has tells whether the table knows the contract's word; every word of a field
+// without rows is known.
+func (vs values) has(field, name string) bool {
+	return len(vs[field]) == 0 || slices.ContainsFunc(vs[field], func(v value) bool { return v.name == "*" || same(v.name, name) })
+}
+
+// canonical turns a tool's word for a value into the contract's: the tool's own
+// words come first, for « Haute » may mean « Critique » over there. Fields
+// without rows keep their words; for others an unknown word is an error.
 func (vs values) canonical(field string, from passerelle.Side, word string) (string, error) {
 	rows := vs[field]
 	if len(rows) == 0 || word == "" {
 		return word, nil
 	}
 	for _, v := range rows {
-		words := v.requester
-		if from == passerelle.Partner {
-			words = v.partner
-		}
-		if same(v.name, word) || slices.ContainsFunc(words, func(w string) bool { return same(w, word) }) {
+		if holds(v.of(from), word) {
 			return v.name, nil
 		}
 	}
-	if slices.ContainsFunc(rows, func(v value) bool { return v.name == "*" }) {
+	for _, v := range rows {
+		if same(v.name, word) {
+			return v.name, nil
+		}
+	}
+	if vs.has(field, word) { // the row "*"
 		return word, nil
 	}
 	return "", fmt.Errorf("%s « %s » is unknown", field, word)
@@ -165,11 +180,17 @@ func (vs values) words(field string, to passerelle.Side, name string) (words []s
 	return nil, false
 }
 
-func (v value) wordsFor(to passerelle.Side) []string {
-	words := v.partner
-	if to == passerelle.Requester {
-		words = v.requester
+// of is what stands in a side's column.
+func (v value) of(side passerelle.Side) []string {
+	if side == passerelle.Partner {
+		return v.partner
 	}
+	return v.requester
+}
+
+// wordsFor are a side's words; an empty cell means the contract's own.
+func (v value) wordsFor(to passerelle.Side) []string {
+	words := v.of(to)
 	if len(words) == 0 && v.name != "*" {
 		return []string{v.name}
 	}
@@ -187,25 +208,18 @@ type signal struct {
 	value string
 }
 
+const signalsFile = "signals.csv"
+
 func readSignals(fsys fs.FS, fields map[string]*Field, vs values, p *Problems) []signal {
-	const file = "signals.csv"
-	t := readTable(fsys, file, []string{"side", "signal", "when", "kind", "rule"}, p)
+	t := readTable(fsys, signalsFile, []string{"side", "signal", "when", "kind", "rule"}, p)
 	var out []signal
 	for _, r := range t.rows {
 		s := signal{side: passerelle.Side(r.get("side")), word: r.get("signal"), when: r.get("when"), kind: passerelle.Kind(r.get("kind")), line: r.line}
-		if s.side != passerelle.Requester && s.side != passerelle.Partner {
-			p.add(file, r.line, "requester or partner", "side is %q", s.side)
-		}
-		if !slices.Contains(passerelle.Kinds(), s.kind) {
-			p.add(file, r.line, "one of "+join(passerelle.Kinds()), "kind %q is unknown", s.kind)
-		}
-		if s.when != "" {
-			var ok bool
-			s.field, s.value, ok = strings.Cut(s.when, "=")
-			if !ok || fields[s.field] == nil {
-				p.add(file, r.line, "field=value with a field of fields.csv and a value of values.csv", "when is %q", s.when)
-			} else if _, err := vs.canonical(s.field, passerelle.Broker, s.value); err != nil {
-				p.add(file, r.line, "its values are "+vs.known(s.field), "when: %v", err)
+		s.field, s.value, _ = strings.Cut(s.when, "=")
+		s.check(fields, vs, p)
+		for _, o := range out {
+			if o.side == s.side && same(o.word, s.word) && o.field == s.field && same(o.value, s.value) {
+				p.add(signalsFile, r.line, "keep one of them", "%s, %s is already on line %d", s.side, s.word, o.line)
 			}
 		}
 		out = append(out, s)
@@ -215,12 +229,33 @@ func readSignals(fsys fs.FS, fields map[string]*Field, vs values, p *Problems) [
 	return out
 }
 
+func (s signal) check(fields map[string]*Field, vs values, p *Problems) {
+	if s.side != passerelle.Requester && s.side != passerelle.Partner {
+		p.add(signalsFile, s.line, "requester or partner", "side is %q", s.side)
+	}
+	if s.word == "" {
+		p.add(signalsFile, s.line, "give the tool's word: a stimulus or a status", "signal is empty")
+	}
+	if !slices.Contains(passerelle.Kinds(), s.kind) {
+		p.add(signalsFile, s.line, "one of "+join(passerelle.Kinds()), "kind %q is unknown", s.kind)
+	}
+	if s.when == "" {
+		return
+	}
+	if s.value == "" || fields[s.field] == nil {
+		p.add(signalsFile, s.line, "field=value, with a field of fields.csv", "when is %q", s.when)
+	} else if !vs.has(s.field, s.value) {
+		p.add(signalsFile, s.line, "its values are "+vs.known(s.field), "when: %s « %s » is unknown", s.field, s.value)
+	}
+}
+
 // same compares two words as people write them: after NFC, with collapsed
 // spaces, and ’ like ', … like ... (R7).
 func same(a, b string) bool { return fold(a) == fold(b) }
 
 var foldMarks = strings.NewReplacer("’", "'", "…", "...")
 
+// fold writes a word in the one way that same compares.
 func fold(s string) string {
 	return foldMarks.Replace(norm.NFC.String(strings.Join(strings.Fields(s), " ")))
 }

@@ -157,6 +157,20 @@ func TestR22Reopen(t *testing.T) {
 	}
 }
 
+func TestGoalsAreTriedInTheirOrder(t *testing.T) {
+	for _, goals := range [][]string{{"Rejeté", "En cours"}, {"En cours", "Rejeté"}, {"Fermée", "Rejeté", "En cours"}} {
+		b := newBench(t)
+		m := b.message("end-pending", b.issue(), map[string]string{})
+		m.Goals = goals
+		b.deliver(m)
+		want := goals[0]
+		if want == "Fermée" { // nothing leads there from « Nouveau »
+			want = goals[1]
+		}
+		same(t, "status", b.status(m.Key), want)
+	}
+}
+
 func TestStatusThatStandsIsLeftAlone(t *testing.T) {
 	b := newBench(t)
 	id := b.issue()
@@ -255,7 +269,18 @@ func TestR23Attachment(t *testing.T) {
 	} {
 		b := newBench(t)
 		id := b.issue()
+		sent := ""
+		b.jira = b.adapter(nil, jira.Transport(spy(func(r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/attachments") {
+				raw, _ := io.ReadAll(r.Body)
+				r.Body = io.NopCloser(bytes.NewReader(raw))
+				sent = string(raw)
+			}
+		})))
 		r := b.deliver(to(b.fileMessage(name, "contenu"), id, "m1"))
+		if !strings.Contains(sent, `filename="`+strings.ReplaceAll(want, `"`, `\"`)+`"`) {
+			t.Errorf("the name itself should be sent: %s", sent)
+		}
 		f := b.fields(id)["attachment"].([]any)[0].(map[string]any)
 		same(t, "name", f["filename"], want)
 		same(t, "size", f["size"], 7)

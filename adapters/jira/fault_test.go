@@ -364,6 +364,29 @@ func TestProbeThatCannotTell(t *testing.T) {
 	b.isError(err, passerelle.Down)
 }
 
+// Without our own id there is nothing to search for: any answer would be wrong.
+func TestProbeOfACreateWithoutOurID(t *testing.T) {
+	j := stub(t, func(w http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
+	for _, body := range []string{`{"fields":{}}`, `{"fields":{"customfield_1":""}}`, `{"fields":{"customfield_1":null}}`} {
+		_, err := j.Probe(context.Background(), &passerelle.Message{ID: "1", Op: "core/create", Body: json.RawMessage(body)}, nil)
+		if !errors.Is(err, passerelle.ErrUnknown) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// Comments of people and of our other messages are no proof.
+func TestProbeTakesNoOtherCommentForOurs(t *testing.T) {
+	b := newBench(t)
+	id := b.issue()
+	m := b.message("update-private-log", id, map[string]string{"private_log": "<p>x</p>"})
+	b.deliver(to(m, id, "another"))
+	b.says(id, "x", true)
+	if _, err := b.probe(m); !errors.Is(err, passerelle.ErrAbsent) {
+		t.Fatal(err)
+	}
+}
+
 func (b *bench) unknown(err error) {
 	b.Helper()
 	if !errors.Is(err, passerelle.ErrUnknown) {

@@ -13,6 +13,7 @@ import (
 	"passerelle/adapters/itop/itopsim"
 	"passerelle/adapters/jira/jirasim"
 	"passerelle/internal/scenario"
+	"passerelle/internal/trial"
 )
 
 func demoCommand() *cobra.Command {
@@ -119,20 +120,20 @@ func (d *demo) start(ctx context.Context) (stop func() error, err error) {
 // address is not known.
 func (d *demo) startTools(stops *[]func() error) (err error) {
 	dir := filepath.Join(d.contracts, d.contract)
-	if d.itop, err = loadITop(dir, "", ""); err != nil {
+	if d.itop, err = trial.ITop(dir, "", ""); err != nil {
 		return err
 	}
 	*stops = append(*stops, func() error { d.itop.Close(); return nil })
-	if d.jira, err = loadJira(dir, "", ""); err != nil {
+	if d.jira, err = trial.Jira(dir, "", ""); err != nil {
 		return err
 	}
 	*stops = append(*stops, func() error { d.jira.Close(); return nil })
 	var end func() error
-	if d.urls.itop, end, err = serveHandler("127.0.0.1:0", d.itop); err != nil {
+	if d.urls.itop, end, err = trial.Serve("127.0.0.1:0", d.itop); err != nil {
 		return err
 	}
 	*stops = append(*stops, end)
-	if d.urls.jira, end, err = serveHandler("127.0.0.1:0", d.jira); err != nil {
+	if d.urls.jira, end, err = trial.Serve("127.0.0.1:0", d.jira); err != nil {
 		return err
 	}
 	*stops = append(*stops, end)
@@ -143,12 +144,12 @@ func (d *demo) startTools(stops *[]func() error) (err error) {
 func (d *demo) point() error {
 	dir := filepath.Join(d.contracts, d.contract)
 	name := filepath.Dir(filepath.FromSlash(d.contract))
-	triggers, err := loadTriggers(dir, d.urls.public+"/"+name+"/requester/webservices/rest.php", demoFaceToken)
+	triggers, err := trial.Triggers(dir, d.urls.public+"/"+name+"/requester/webservices/rest.php", demoFaceToken)
 	if err != nil {
 		return err
 	}
 	d.itop.SetTriggers(triggers)
-	d.jira.SetWebhooks(jiraWebhooks(d.urls.public+"/"+name+"/partner/webhook", demoHookSecret))
+	d.jira.SetWebhooks(trial.Webhooks(d.urls.public+"/"+name+"/partner/webhook", demoHookSecret))
 	return nil
 }
 
@@ -199,3 +200,11 @@ func (d *demo) tell() {
 `, d.urls.itop, d.urls.jira, d.urls.public, name, demoFaceToken, d.urls.public, name, demoAgentToken, d.urls.admin, d.urls.admin, d.dir)
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -11,16 +11,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
-	"passerelle"
-	"passerelle/adapters"
-	"passerelle/internal/admin"
-	"passerelle/internal/relay"
-	"passerelle/mapping"
+	"passerelle/internal/wiring"
 	"passerelle/outbox"
 )
 
@@ -68,7 +61,7 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 	}
 	defer private.Close()
 	ready(public.Addr().String(), private.Addr().String())
-	return g.run(ctx, public, private)
+	return run(ctx, g, public, private, log)
 }
 
 func listen(addr string, c *config) (net.Listener, error) {
@@ -84,85 +77,27 @@ func listen(addr string, c *config) (net.Listener, error) {
 	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
 }
 
-// gateway is the rooms, wired together.
-type gateway struct {
-	log    *slog.Logger
-	relay  *relay.Relay
-	public http.Handler
-	admin  http.Handler
-}
-
-// build wires the rooms: contracts, tools, relay, faces and the operators' API.
-func build(c *config, store outbox.Store, log *slog.Logger) (*gateway, error) {
-	contracts := map[string]*mapping.Contract{}
-	tools := map[outbox.Dest]relay.Tool{}
-	faces := map[string]passerelle.Inbound{}
-	var names []string
+// build loads the contracts and wires the gateway that c describes.
+func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, error) {
+	var links []wiring.Link
 	for _, l := range c.Links {
 		ct, err := c.loadContract(l.Contract)
 		if err != nil {
 			return nil, err
 		}
-		if contracts[ct.Name] != nil {
-			return nil, fmt.Errorf("links: contract %s stands twice", ct.Name)
-		}
-		contracts[ct.Name] = ct
-		names = append(names, ct.Name)
-		for side, settings := range map[passerelle.Side]adapters.Settings{passerelle.Requester: l.Requester, passerelle.Partner: l.Partner} {
-			a, err := adapters.Open(&settings, ct.Name, side, ct.LimitBytes)
-			if err != nil {
-				return nil, err
-			}
-			tools[outbox.Dest{Contract: ct.Name, Side: side}] = relay.Tool{Out: a.Out, Watch: a.Watch, Workers: settings.Workers}
-			for path, face := range a.Faces {
-				faces["/"+ct.Name+"/"+string(side)+"/"+path] = face
-			}
-		}
+		links = append(links, wiring.Link{Contract: ct, Requester: l.Requester, Partner: l.Partner})
 	}
-	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: c.backoff(), Log: log})
-	g := &gateway{log: log, relay: r, public: publicHandler(faces, r)}
-	var err error
-	g.admin, err = adminHandler(r, store, names)
-	return g, err
-}
-
-// publicHandler gives each face its path; anything else is 404.
-func publicHandler(faces map[string]passerelle.Inbound, d passerelle.Desk) http.Handler {
-	mux := http.NewServeMux()
-	for path, face := range faces {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { face.Serve(w, r, d) })
-	}
-	return mux
-}
-
-func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.Handler, error) {
-	reg := prometheus.NewRegistry()
-	if err := errors.Join(r.Register(reg), reg.Register(collectors.NewGoCollector()),
-		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Nudge))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if _, err := store.Stats(req.Context()); err != nil {
-			http.Error(w, "the outbox does not answer: "+err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	return mux, nil
+	return wiring.Build(links, store, c.backoff(), log)
 }
 
 // drain is how long a graceful stop waits for requests in flight.
 const drain = 30 * time.Second
 
 // run serves until ctx ends.
-func (g *gateway) run(ctx context.Context, public, private net.Listener) error {
+func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, log *slog.Logger) error {
 	servers := []*http.Server{
-		{Handler: g.public, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug)},
-		{Handler: g.admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10},
+		{Handler: g.Public, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)},
+		{Handler: g.Admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10},
 	}
 	failed := make(chan error, len(servers))
 	for i, l := range []net.Listener{public, private} {
@@ -171,7 +106,7 @@ func (g *gateway) run(ctx context.Context, public, private net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	work := make(chan error, 1)
-	go func() { work <- g.relay.Run(ctx) }() // ends with ctx
+	go func() { work <- g.Relay.Run(ctx) }() // ends with ctx
 	var err error
 	select {
 	case <-ctx.Done():
@@ -179,7 +114,7 @@ func (g *gateway) run(ctx context.Context, public, private net.Listener) error {
 	}
 	// Stop taking first; what was taken is stored before its answer. Then let
 	// the workers finish what is lent to them.
-	g.log.Info("stopping")
+	log.Info("stopping")
 	end, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	for _, s := range servers {
@@ -187,7 +122,7 @@ func (g *gateway) run(ctx context.Context, public, private net.Listener) error {
 	}
 	stop()
 	err = errors.Join(err, <-work)
-	g.log.Info("stopped")
+	log.Info("stopped")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

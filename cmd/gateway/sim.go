@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"passerelle/internal/trial"
 )
 
 func simCommand() *cobra.Command {
@@ -26,7 +28,7 @@ func (f *simFlags) add(cmd *cobra.Command, port, secret, what string) {
 func simITopCommand() *cobra.Command {
 	f := &simFlags{}
 	cmd := &cobra.Command{Use: "itop", Short: "Run a simulated iTop 3.2.0", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		sim, err := loadITop(f.dir, f.face, f.secret)
+		sim, err := trial.ITop(f.dir, f.face, f.secret)
 		if err != nil {
 			return err
 		}
@@ -40,7 +42,7 @@ func simITopCommand() *cobra.Command {
 func simJiraCommand() *cobra.Command {
 	f := &simFlags{}
 	cmd := &cobra.Command{Use: "jira", Short: "Run a simulated Jira Data Center", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		sim, err := loadJira(f.dir, f.face, f.secret)
+		sim, err := trial.Jira(f.dir, f.face, f.secret)
 		if err != nil {
 			return err
 		}
@@ -52,7 +54,7 @@ func simJiraCommand() *cobra.Command {
 }
 
 func (f *simFlags) serve(cmd *cobra.Command, name string, h http.Handler) error {
-	url, stop, err := serveHandler(f.listen, h)
+	url, stop, err := trial.Serve(f.listen, h)
 	if err != nil {
 		return err
 	}

@@ -262,6 +262,12 @@ func (d *delivery) failed(err error) outbox.Outcome {
 // park closes the lane until a person decides. A create that is parked leaves
 // a visible note on the requester's ticket (R28).
 func (d *delivery) park(o outbox.Outcome) outbox.Outcome {
+	if d.e.Event.Kind == passerelle.Note {
+		// A note is for people's comfort: one that cannot be written is told to
+		// the operators, and holds nothing up.
+		o.To, o.Note = outbox.Dropped, "the note could not be written"
+		return o
+	}
 	o.To = outbox.Parked
 	if d.link == nil || d.e.Event.Kind != passerelle.Create || d.e.Attempts > 0 {
 		return o

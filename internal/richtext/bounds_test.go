@@ -59,7 +59,7 @@ var nasty = map[string]string{
 // TestLinearTime holds every function to a time that what grows with the square
 // of the size would exceed by far.
 func TestLinearTime(t *testing.T) {
-	const size, limit = 1 << 15, 300 * time.Millisecond
+	const size, limit = 1 << 14, 250 * time.Millisecond
 	functions := map[string]func(string){
 		"Clean": func(s string) { Clean(s) }, "Wiki": func(s string) { Wiki(s) },
 		"HTML": func(s string) { HTML(s) }, "FromRendered": func(s string) { FromRendered(s) },

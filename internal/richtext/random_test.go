@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 1500, "random texts to try")
+	rounds = flag.Int("rounds", 400, "random texts to try")
 	chance = flag.Int64("chance", 0, "seed of the random texts; 0: the time")
 )
 

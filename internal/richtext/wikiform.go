@@ -39,7 +39,7 @@ func wikiBlocks(kids []*block, inQuote bool) (out []*block) {
 // wikiSpans shapes runs of text: addresses become links, and monospace stands
 // only where Jira would see it.
 func wikiSpans(in []span) []span {
-	return autolink(tidy(dropMono(in)))
+	return tidy(autolink(tidy(dropMono(in))))
 }
 
 // dropMono takes monospace from what touches a letter or digit, since Jira

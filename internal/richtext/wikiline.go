@@ -63,6 +63,24 @@ func units(spans []span, c lineContext) (out []unit) {
 	return out
 }
 
+// loosen sets apart the blanks at the edges of plain text. A blank has the
+// styles that both sides share: a phrase cannot end at a blank.
+func loosen(us []unit) (out []unit) {
+	for i, u := range us {
+		core := strings.Trim(u.text, " ")
+		if i > 0 && strings.HasPrefix(u.text, " ") {
+			out = append(out, unit{style: u.style & us[i-1].style, text: " "})
+		}
+		if u.ready != "" || core != "" {
+			out = append(out, unit{u.style, core, u.ready, u.bare})
+		}
+		if i+1 < len(us) && core != "" && strings.HasSuffix(u.text, " ") {
+			out = append(out, unit{style: u.style & us[i+1].style, text: " "})
+		}
+	}
+	return out
+}
+
 // shared returns the styles that all runs have.
 func shared(spans []span) style {
 	all := ^style(0)
@@ -109,7 +127,7 @@ var markOf = [...]byte{'*', '_', '+', '-'}
 // pieces lays out a line: the text with the marks that open and close styles,
 // those lasting longest outermost.
 func pieces(spans []span, c lineContext) (out []piece) {
-	us := units(spans, c)
+	us := loosen(units(spans, c))
 	ends := lastings(us)
 	var stack []int // open styles, as indexes of markOf
 	for i, u := range us {
@@ -120,12 +138,9 @@ func pieces(spans []span, c lineContext) (out []piece) {
 		out, stack = closeMarks(out, stack, keep), stack[:keep]
 		var add []int
 		for m := range markOf {
-			if u.style&styles[m] != 0 && !slices.Contains(stack, m) {
+			if u.style&styles[m] != 0 && u.text != " " && !slices.Contains(stack, m) { // none begins at a blank
 				add = append(add, m)
 			}
-		}
-		if len(add) > 0 && strings.HasPrefix(u.text, " ") { // a phrase cannot begin with a blank
-			out, u.text = append(out, piece{char: ' '}), u.text[1:]
 		}
 		slices.SortStableFunc(add, func(a, b int) int { return ends[i][b] - ends[i][a] })
 		for _, m := range add {

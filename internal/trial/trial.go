@@ -1,9 +1,12 @@
-package main
+// Package trial sets up simulated tools from a contract folder: their data from
+// demo/, and the triggers and webhooks that the contract's documents have their
+// administrators set up. It is for the demonstration, `gateway sim` and the
+// conversations.
+package trial
 
 import (
 	"encoding/csv"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,9 +17,9 @@ import (
 	"passerelle/adapters/jira/jirasim"
 )
 
-// loadITop makes an iTop simulator from a contract folder: its data from
+// ITop makes an iTop simulator from a contract folder: its data from
 // demo/itop.json, its triggers from from-requester, posting to face with token.
-func loadITop(dir, face, token string) (*itopsim.Sim, error) {
+func ITop(dir, face, token string) (*itopsim.Sim, error) {
 	f, err := os.Open(filepath.Join(dir, "demo", "itop.json"))
 	if err != nil {
 		return nil, err
@@ -27,16 +30,16 @@ func loadITop(dir, face, token string) (*itopsim.Sim, error) {
 		return nil, err
 	}
 	if face != "" {
-		if fixture.Triggers, err = loadTriggers(dir, face, token); err != nil {
+		if fixture.Triggers, err = Triggers(dir, face, token); err != nil {
 			return nil, err
 		}
 	}
 	return itopsim.New(fixture)
 }
 
-// loadTriggers reads what the contract tells an iTop administrator to set up:
+// Triggers reads what the contract tells an iTop administrator to set up:
 // from-requester/triggers.csv and the payloads beside it.
-func loadTriggers(dir, face, token string) ([]itopsim.Trigger, error) {
+func Triggers(dir, face, token string) ([]itopsim.Trigger, error) {
 	f, err := os.Open(filepath.Join(dir, "from-requester", "triggers.csv"))
 	if err != nil {
 		return nil, err
@@ -67,9 +70,9 @@ func loadTriggers(dir, face, token string) ([]itopsim.Trigger, error) {
 	return out, nil
 }
 
-// loadJira makes a Jira simulator from a contract folder's demo/jira.json; its
+// Jira makes a Jira simulator from a contract folder's demo/jira.json; its
 // webhooks go to face, signed with secret.
-func loadJira(dir, face, secret string) (*jirasim.Sim, error) {
+func Jira(dir, face, secret string) (*jirasim.Sim, error) {
 	f, err := os.Open(filepath.Join(dir, "demo", "jira.json"))
 	if err != nil {
 		return nil, err
@@ -81,21 +84,21 @@ func loadJira(dir, face, secret string) (*jirasim.Sim, error) {
 	}
 	sim, err := jirasim.New(fixture)
 	if err == nil && face != "" {
-		sim.SetWebhooks(jiraWebhooks(face, secret))
+		sim.SetWebhooks(Webhooks(face, secret))
 	}
 	return sim, err
 }
 
-// jiraWebhooks are the webhooks that docs/jira-side.md has a Jira
+// Webhooks are the webhooks that docs/jira-side.md has a Jira
 // administrator set up.
-func jiraWebhooks(face, secret string) []jirasim.Webhook {
+func Webhooks(face, secret string) []jirasim.Webhook {
 	return []jirasim.Webhook{{Name: "passerelle", URL: face, Secret: secret,
 		Events: []string{"jira:issue_created", "jira:issue_updated", "comment_created", "comment_updated", "attachment_created"}}}
 }
 
-// serveHandler serves h on an address of the loopback until the returned
+// Serve serves h on an address of the loopback until the returned
 // function is called.
-func serveHandler(addr string, h http.Handler) (url string, stop func() error, err error) {
+func Serve(addr string, h http.Handler) (url string, stop func() error, err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, err
@@ -104,13 +107,4 @@ func serveHandler(addr string, h http.Handler) (url string, stop func() error, e
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }() // ends with Close below
 	return "http://" + l.Addr().String(), func() error { err := s.Close(); <-done; return err }, nil
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

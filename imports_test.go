@@ -1,0 +1,107 @@
+package passerelle_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rules says which of our packages each package may import. Imports go down
+// only; a package that is not named may not exist.
+var rules = map[string][]string{
+	".":                     {},
+	"adapters":              {".", "adapters/itop", "adapters/jira"},
+	"adapters/itop":         {".", "internal/richtext"},
+	"adapters/itop/itopsim": {"internal/fault"},
+	"adapters/jira":         {".", "internal/richtext"},
+	"adapters/jira/jirasim": {"internal/fault"},
+	"cmd/bench":             {"*"},
+	"cmd/gateway":           {"*"},
+	"contracts":             {},
+	"internal/admin":        {".", "outbox"},
+	"internal/conversation": {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim", "internal/trial", "internal/wiring", "mapping", "outbox"},
+	"internal/trial":        {"adapters/itop/itopsim", "adapters/jira/jirasim"},
+	"internal/wiring":       {".", "adapters", "internal/admin", "internal/relay", "mapping", "outbox"},
+	"internal/fault":        {},
+	"internal/relay":        {".", "mapping", "outbox"},
+	"internal/richtext":     {},
+	"internal/scenario":     {".", "mapping"},
+	"mapping":               {".", "internal/richtext"},
+	"outbox":                {"."},
+}
+
+// modules says in which packages a third-party module may be imported, so that
+// it can be replaced in one place.
+var modules = map[string][]string{
+	"go.etcd.io/bbolt":                    {"outbox"},
+	"github.com/go-resty/resty/v2":        {"adapters/itop", "adapters/jira"},
+	"github.com/tidwall/gjson":            {"adapters/itop", "adapters/jira", "internal/scenario", "internal/conversation"},
+	"github.com/tidwall/sjson":            {"adapters/itop"},
+	"github.com/prometheus/client_golang": {"internal/relay", "internal/wiring"},
+	"github.com/spf13/cobra":              {"cmd/gateway"},
+	"github.com/goccy/go-yaml":            {"mapping", "cmd/gateway", "internal/scenario"},
+	"github.com/microcosm-cc/bluemonday":  {"internal/richtext"},
+	"golang.org/x/net":                    {"internal/richtext"},
+	"golang.org/x/text":                   {"internal/richtext", "mapping"},
+	"github.com/rogpeppe/go-internal":     {"internal/conversation"},
+}
+
+// TestImportsGoDown holds the house's plan: which room may know which.
+func TestImportsGoDown(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata") {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		seen[pkg] = true
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			if why := forbidden(pkg, strings.Trim(spec.Path.Value, `"`)); why != "" {
+				t.Errorf("%s: %s", file, why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range seen {
+		if rules[pkg] == nil {
+			t.Errorf("package %s is in no rule: add it to the table, and to docs/flow.md", pkg)
+		}
+	}
+}
+
+func forbidden(pkg, imported string) string {
+	if imported == "passerelle" || strings.HasPrefix(imported, "passerelle/") {
+		short := strings.TrimPrefix(strings.TrimPrefix(imported, "passerelle"), "/")
+		if short == "" {
+			short = "."
+		}
+		if slices.Contains(rules[pkg], short) || slices.Contains(rules[pkg], "*") {
+			return ""
+		}
+		return pkg + " may not import " + short
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return "" // the standard library
+	}
+	for module, users := range modules {
+		if imported == module || strings.HasPrefix(imported, module+"/") {
+			if slices.Contains(users, pkg) {
+				return ""
+			}
+			return pkg + " may not import " + imported + ": it belongs in " + strings.Join(users, ", ")
+		}
+	}
+	return "module of " + imported + " is in no rule: justify it in docs/decisions.md and add it to the table"
+}

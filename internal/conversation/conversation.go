@@ -1,0 +1,133 @@
+// Package conversation reads and plays a contract's conversations: text files
+// that say what people do in their tools and, word for word, what the other
+// tool must hear. They are played through the real adapters, relay and store,
+// against simulated tools, so that a contract's author can read, check and sign
+// them.
+//
+// A conversation is a txtar archive. Its comment says what it shows and which
+// rules. Its sections are played in order, the name says what each is:
+//
+//	-- requester does --      a JSON operation of iTop's REST, done by the
+//	                          agent at the console; the triggers push it
+//	-- partner does --        a request to Jira by its agent: "POST /path", an
+//	                          empty line, the JSON body (or "file: name", text)
+//	-- requester says --      JSON posted to the gateway's face for that side
+//	-- partner says --        as if its tool or agent had sent it
+//	-- … is told --           the face's answer to what was just said
+//	-- requester hears --     every write that reached the tool since the last
+//	-- partner hears --       step, as it was on the wire
+//	-- end --                 how the pair and both tickets stand at the end
+//
+// A section that is missing means silence: a tool that hears something where
+// the conversation has no "hears" fails it. $TICKET, $NUMBER, $ISSUE, $ISSUEID
+// and $OWN stand for the references of the pair.
+package conversation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"passerelle"
+)
+
+// Play plays one file of a contract folder and returns what it should read:
+// the same sections, with what was really told, heard and found.
+func Play(ctx context.Context, dir, file string) (want, got []byte, err error) {
+	want, err = os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return nil, nil, err
+	}
+	script := txtar.Parse(want)
+	r, err := newRig(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	played, err := r.play(script)
+	err = errors.Join(err, r.close())
+	if err != nil {
+		return want, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return want, txtar.Format(played), nil
+}
+
+// Files lists the conversations of a contract folder.
+func Files(dir string) ([]string, error) {
+	names, err := fs.Glob(os.DirFS(dir), "testdata/*.txtar")
+	return names, err
+}
+
+// play acts the sections out.
+func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
+	out := &txtar.Archive{Comment: script.Comment}
+	add := func(name, text string) {
+		if text != "" {
+			out.Files = append(out.Files, txtar.File{Name: name, Data: []byte(strings.TrimRight(text, "\n") + "\n")})
+		}
+	}
+	for _, f := range script.Files {
+		side, verb, _ := strings.Cut(f.Name, " ")
+		if verb != "does" && verb != "says" {
+			if !known(side, verb) {
+				return nil, fmt.Errorf("section %q: a section is « requester|partner does|says|is told|hears », or « end »", f.Name)
+			}
+			continue // what is told and heard comes from the play itself
+		}
+		out.Files = append(out.Files, f)
+		told, err := r.act(passerelle.Side(side), verb, string(f.Data))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if err := r.settle(); err != nil {
+			return nil, fmt.Errorf("after « %s »: %w", f.Name, err)
+		}
+		if verb == "says" {
+			add(side+" is told", r.plain(told))
+		}
+		add("requester hears", r.plain(r.itop.heard()))
+		add("partner hears", r.plain(r.jira.heard()))
+	}
+	end, err := r.end()
+	add("end", r.plain(end))
+	return out, err
+}
+
+func known(side, verb string) bool {
+	if side == "end" && verb == "" {
+		return true
+	}
+	return (side == string(passerelle.Requester) || side == string(passerelle.Partner)) && (verb == "is told" || verb == "hears")
+}
+
+// Diff shows where two conversations differ: the lines that were expected and
+// are missing, and those that came instead.
+func Diff(want, got []byte) string {
+	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	if bytes.Equal(want, got) {
+		return ""
+	}
+	var b strings.Builder
+	first := 0
+	for first < len(w) && first < len(g) && w[first] == g[first] {
+		first++
+	}
+	last := 0
+	for last < len(w)-first && last < len(g)-first && w[len(w)-1-last] == g[len(g)-1-last] {
+		last++
+	}
+	fmt.Fprintf(&b, "line %d:\n", first+1)
+	for _, l := range w[first : len(w)-last] {
+		fmt.Fprintf(&b, "- %s\n", l)
+	}
+	for _, l := range g[first : len(g)-last] {
+		fmt.Fprintf(&b, "+ %s\n", l)
+	}
+	return b.String()
+}

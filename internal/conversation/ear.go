@@ -1,0 +1,167 @@
+package conversation
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"regexp"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/gjson"
+
+	"passerelle"
+)
+
+// ear stands before a tool and writes down what is written to it.
+type ear struct {
+	next http.Handler
+	hear func(r *http.Request, body []byte) string // "" for what is no write of the gateway's
+	mu   sync.Mutex
+	list []string
+}
+
+// ServeHTTP listens, and passes the request on.
+func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if said := e.hear(r, body); said != "" {
+		e.mu.Lock()
+		e.list = append(e.list, strings.TrimSpace(said)+"\n")
+		e.mu.Unlock()
+	}
+	e.next.ServeHTTP(w, r)
+}
+
+// heard returns what was written since it was last asked.
+func (e *ear) heard() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := strings.Join(e.list, "\n")
+	e.list = nil
+	return s
+}
+
+// hearITop writes down the operations that change something, as JSON.
+func hearITop(r *http.Request, body []byte) string {
+	if r.URL.Path != "/webservices/rest.php" {
+		return "" // the agent's own doors
+	}
+	data := formValue(r.Header.Get("Content-Type"), body, "json_data")
+	if op := gjson.Get(data, "operation").String(); op == "core/get" || op == "" {
+		return ""
+	}
+	return pretty([]byte(data))
+}
+
+func formValue(kind string, body []byte, name string) string {
+	media, params, err := mime.ParseMediaType(kind)
+	if err != nil || media != "multipart/form-data" {
+		v, _ := url.ParseQuery(string(body)) // what is no form has no value
+		return v.Get(name)
+	}
+	mr := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	for {
+		p, err := mr.NextPart()
+		if err != nil {
+			return ""
+		}
+		if p.FormName() == name {
+			b, _ := io.ReadAll(p) // it is in memory
+			return string(b)
+		}
+	}
+}
+
+// hearJira writes down the gateway's own requests that change something.
+func hearJira(r *http.Request, body []byte) string {
+	_, _, basic := r.BasicAuth()
+	if r.Method == http.MethodGet || basic || strings.HasSuffix(r.URL.Path, "/search") {
+		return "" // readings, and the agent
+	}
+	head := r.Method + " " + r.URL.Path
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return head + "\n" + files(r.Header.Get("Content-Type"), body)
+	}
+	return head + "\n" + pretty(body)
+}
+
+func files(kind string, body []byte) string {
+	_, params, _ := mime.ParseMediaType(kind) // a bad one has no boundary, and no parts
+	mr := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	var b strings.Builder
+	for {
+		p, err := mr.NextPart()
+		if err != nil {
+			return b.String()
+		}
+		content, _ := io.ReadAll(p) // it is in memory
+		fmt.Fprintf(&b, "file: %s (%d bytes)\n", p.FileName(), len(content))
+	}
+}
+
+func multipartFile(name, content string) (kind, body string) {
+	var b bytes.Buffer
+	mw := multipart.NewWriter(&b)
+	w, _ := mw.CreateFormFile("file", name) // a buffer takes all
+	_, _ = io.WriteString(w, content)
+	_ = mw.Close()
+	return mw.FormDataContentType(), b.String()
+}
+
+// pretty lays JSON out for people, in the order of its members.
+func pretty(b []byte) string {
+	var out bytes.Buffer
+	if json.Indent(&out, b, "", "  ") != nil {
+		return string(b) + "\n"
+	}
+	return out.String() + "\n"
+}
+
+var (
+	reLocal  = regexp.MustCompile(`20\d\d-\d\d-\d\d \d\d:\d\d:\d\d`)
+	reOffset = regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}`)
+	reDue    = regexp.MustCompile(`(20\d\d-\d\d-\d\d) 23:59:59`)
+)
+
+// plain takes out of a text what differs from play to play: the references of
+// the pair, and the dates of the moment. An end of day is a date that somebody
+// chose, and stays.
+func (r *rig) plain(s string) string {
+	s = reDue.ReplaceAllString(s, "${1}§23:59:59")
+	s = reLocal.ReplaceAllString(s, "$$NOW")
+	s = reOffset.ReplaceAllString(s, "$$NOW")
+	return strings.ReplaceAll(s, "§", " ")
+}
+
+// full puts the pair's references into what a section says.
+func (r *rig) full(s string) string {
+	refs := map[string]string{}
+	for l, err := range r.store.Links(r.ctx) {
+		if err != nil {
+			continue
+		}
+		refs["$TICKET"], refs["$NUMBER"] = l.Requester.Key, l.Requester.Number
+		refs["$ISSUEID"], refs["$ISSUE"] = l.Ref(passerelle.Partner).Key, l.Partner.Number
+		refs["$OWN"] = l.Own.Key
+	}
+	names := make([]string, 0, len(refs))
+	for n := range refs {
+		names = append(names, n)
+	}
+	sort.Slice(names, func(i, j int) bool { return len(names[i]) > len(names[j]) })
+	for _, n := range names {
+		s = strings.ReplaceAll(s, n, refs[n])
+	}
+	return s
+}

@@ -1,0 +1,97 @@
+// Package wiring puts the rooms of the gateway together: contracts, tools,
+// relay, faces and the operators' API. The program and the conversations use
+// the same wiring.
+package wiring
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"passerelle"
+	"passerelle/adapters"
+	"passerelle/internal/admin"
+	"passerelle/internal/relay"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// Link is one contract in force, with its two tools.
+type Link struct {
+	Contract  *mapping.Contract
+	Requester adapters.Settings
+	Partner   adapters.Settings
+}
+
+// Gateway is the rooms, wired together. Relay.Run does the work; Public and
+// Admin answer.
+type Gateway struct {
+	Relay  *relay.Relay
+	Public http.Handler // the faces, /{contract}/{side}/…
+	Admin  http.Handler // the operators' API, /metrics, /healthz, /readyz
+}
+
+// Build wires a gateway. It opens no connection and starts nothing.
+func Build(links []Link, store outbox.Store, backoff outbox.Backoff, log *slog.Logger) (*Gateway, error) {
+	contracts := map[string]*mapping.Contract{}
+	tools := map[outbox.Dest]relay.Tool{}
+	faces := map[string]passerelle.Inbound{}
+	var names []string
+	for _, l := range links {
+		name := l.Contract.Name
+		if contracts[name] != nil {
+			return nil, fmt.Errorf("contract %s stands twice among the links", name)
+		}
+		contracts[name] = l.Contract
+		names = append(names, name)
+		for side, settings := range map[passerelle.Side]*adapters.Settings{passerelle.Requester: &l.Requester, passerelle.Partner: &l.Partner} {
+			a, err := adapters.Open(settings, name, side, l.Contract.LimitBytes)
+			if err != nil {
+				return nil, err
+			}
+			tools[outbox.Dest{Contract: name, Side: side}] = relay.Tool{Out: a.Out, Watch: a.Watch, Workers: settings.Workers}
+			for path, face := range a.Faces {
+				faces["/"+name+"/"+string(side)+"/"+path] = face
+			}
+		}
+	}
+	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: backoff, Log: log})
+	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
+	var err error
+	g.Admin, err = adminHandler(r, store, names)
+	return g, err
+}
+
+// publicHandler gives each face its path; anything else is 404.
+func publicHandler(faces map[string]passerelle.Inbound, d passerelle.Desk) http.Handler {
+	mux := http.NewServeMux()
+	for path, face := range faces {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { face.Serve(w, r, d) })
+	}
+	return mux
+}
+
+func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.Handler, error) {
+	reg := prometheus.NewRegistry()
+	if err := errors.Join(r.Register(reg), reg.Register(collectors.NewGoCollector()),
+		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Nudge))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
+		if _, err := store.Stats(req.Context()); err != nil {
+			http.Error(w, "the outbox does not answer: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return mux, nil
+}

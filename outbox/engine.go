@@ -1,0 +1,192 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"passerelle"
+)
+
+// engine is the Store over any backend: the tables hold everything, memory
+// only what is not final.
+type engine struct {
+	kv     backend
+	commit *committer
+	queue  *lanes // entries, by destination and link
+	looks  *lanes // hints, each a lane of its own
+	files  *spool
+}
+
+// open reads what is not final into memory, and starts the committer.
+func open(kv backend, bytes shelf) (*engine, error) {
+	s := &engine{kv: kv, queue: newLanes(), looks: newLanes(), files: newSpool(bytes)}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(err, kv.close())
+	}
+	s.commit = newCommitter(kv, s.learn, s.tidy)
+	return s, nil
+}
+
+// recover takes back the loans that a crash cut short, and rebuilds memory.
+func (s *engine) recover() error {
+	if err := s.kv.update(recallLoans); err != nil && !errors.Is(err, errNothing) {
+		return err
+	}
+	var entries, looks []step
+	refs := map[string]int{}
+	err := s.kv.view(func(r reader) error {
+		var errs [3]error
+		entries, errs[0] = queued(r)
+		looks, errs[1] = lookSteps(r)
+		refs, errs[2] = referred(r)
+		return errors.Join(append(errs[:], r.err())...)
+	})
+	if err != nil {
+		return err
+	}
+	s.queue.learn(entries)
+	s.looks.learn(looks)
+	return s.files.sweep(refs)
+}
+
+// recallLoans makes lent entries wait again: their outcome is unknown.
+func recallLoans(w writer) error {
+	var ids []uint64
+	prefix := []byte{Lent[0]}
+	for k := range w.scan(queueBucket, prefix, prefix) {
+		ids = append(ids, number(k[1:]))
+	}
+	if len(ids) == 0 {
+		return cmp.Or(w.err(), errNothing)
+	}
+	t := &tx{writer: w}
+	for _, id := range ids {
+		r, err := readRecord(w, id)
+		if err != nil {
+			return err
+		}
+		r.Status, r.Probe = Waiting, true
+		t.saveRecord(r, Lent)
+	}
+	return w.err()
+}
+
+// queued lists what is not final.
+func queued(r reader) ([]step, error) {
+	var steps []step
+	for _, status := range []Status{Waiting, Lent, Parked} {
+		prefix := []byte{status[0]}
+		for k, v := range r.scan(queueBucket, prefix, prefix) {
+			p, err := decode[place](queueBucket, k, v)
+			if err != nil {
+				return nil, err
+			}
+			steps = append(steps, step{
+				dest: Dest{p.Contract, p.To}, lane: p.Link,
+				item: item{id: number(k[1:]), status: status, before: p.Before, created: p.Created},
+			})
+		}
+	}
+	return steps, nil
+}
+
+// learn brings memory up to what a commit made true.
+func (s *engine) learn(batch []*op) {
+	var entries, looks []step
+	for _, o := range batch {
+		entries = append(entries, o.news.entries...)
+		looks = append(looks, o.news.looks...)
+		s.files.refer(o.news.files)
+	}
+	s.queue.learn(entries)
+	s.looks.learn(looks)
+}
+
+// tidy removes the files that a commit left without a reference.
+func (s *engine) tidy(batch []*op) {
+	for _, o := range batch {
+		for sum, n := range o.news.files {
+			if n == 0 {
+				s.files.forget(sum)
+			}
+		}
+	}
+}
+
+// do commits one operation. Once asked for it is waited for, whatever becomes
+// of ctx: its outcome would be unknown.
+func (s *engine) do(ctx context.Context, verb string, apply func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return wrap(verb, s.commit.do(apply))
+}
+
+// view reads at one moment.
+func (s *engine) view(ctx context.Context, verb string, fn func(reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return wrap(verb, s.kv.view(func(r reader) error {
+		err := fn(r)
+		return cmp.Or(r.err(), err)
+	}))
+}
+
+// wrap says what was being done, but leaves our own errors as they are.
+func wrap(verb string, err error) error {
+	for _, ours := range []error{nil, ErrSeen, ErrConflict, ErrLost, ErrClosed} {
+		if err == ours {
+			return err
+		}
+	}
+	return fmt.Errorf("outbox: %s: %w", verb, err)
+}
+
+// Find implements Store.
+func (s *engine) Find(ctx context.Context, contract string, side passerelle.Side, key string) (*passerelle.Link, error) {
+	var found *passerelle.Link
+	err := s.view(ctx, "find", func(r reader) (err error) {
+		found, err = youngest(r, contract, side, key)
+		if err == nil && found == nil {
+			err = fmt.Errorf("%s %s %q: %w", contract, side, key, passerelle.ErrNotFound)
+		}
+		return err
+	})
+	return found, err
+}
+
+// Seen implements Store.
+func (s *engine) Seen(ctx context.Context, names ...Name) (map[string]bool, error) {
+	seen := make(map[string]bool, len(names))
+	err := s.view(ctx, "seen", func(r reader) error {
+		for _, n := range names {
+			seen[n.Name] = seen[n.Name] || r.get(nameBucket, sideKey(n.Contract, n.Side, n.Name)) != nil
+		}
+		return nil
+	})
+	return seen, err
+}
+
+// Entry implements Store.
+func (s *engine) Entry(ctx context.Context, id uint64) (*Entry, error) {
+	var e *Entry
+	err := s.view(ctx, "entry", func(r reader) (err error) {
+		e, err = readEntry(r, id)
+		return err
+	})
+	return e, err
+}
+
+// Files implements Store.
+func (s *engine) Files() passerelle.Spool { return s.files }
+
+// Close implements Store.
+func (s *engine) Close() error {
+	s.queue.close()
+	s.looks.close()
+	s.commit.close()
+	return s.kv.close()
+}

@@ -1,0 +1,158 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"passerelle"
+)
+
+// spool is the passerelle.Spool of a store. A file lives while it is pinned, by
+// Put, or referred to, by an entry that is not final.
+type spool struct {
+	shelf shelf
+
+	mu   sync.Mutex
+	pins map[string]int
+	refs map[string]int // as committed
+}
+
+// shelf is where the bytes lie.
+type shelf interface {
+	// stage takes bytes in, durable but not yet under their sum.
+	stage(ctx context.Context, r io.Reader) (staged, error)
+	open(sum string) (io.ReadCloser, error)
+	remove(sum string) error
+	// sweep forgets what is staged, and lists the sums.
+	sweep() ([]string, error)
+}
+
+// staged is a file on its way to the shelf.
+type staged interface {
+	sum() string
+	size() int64
+	keep() error // under its sum, durably; the same bytes may lie there already
+	drop()
+}
+
+func newSpool(s shelf) *spool {
+	return &spool{shelf: s, pins: map[string]int{}, refs: map[string]int{}}
+}
+
+// Put implements passerelle.Spool. Name and MIME are the caller's to fill.
+func (s *spool) Put(ctx context.Context, r io.Reader) (passerelle.File, error) {
+	st, err := s.shelf.stage(ctx, r)
+	if err != nil {
+		return passerelle.File{}, fmt.Errorf("outbox: put file: %w", err)
+	}
+	f := passerelle.File{Sum: st.sum(), Size: st.size()}
+	s.pin(f.Sum) // before it is there, so that nobody removes it
+	if err := st.keep(); err != nil {
+		st.drop()
+		s.Release(f)
+		return passerelle.File{}, fmt.Errorf("outbox: put file: %w", err)
+	}
+	return f, nil
+}
+
+func (s *spool) pin(sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pins[sum]++
+}
+
+// Release implements passerelle.Spool. A file that was never Put is ignored.
+func (s *spool) Release(files ...passerelle.File) {
+	for _, f := range files {
+		s.unpin(f.Sum)
+	}
+}
+
+func (s *spool) unpin(sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pins[sum] == 0 {
+		return
+	}
+	if s.pins[sum]--; s.pins[sum] == 0 {
+		delete(s.pins, sum)
+		s.dropUnused(sum)
+	}
+}
+
+// Open implements passerelle.Spool.
+func (s *spool) Open(sum string) (io.ReadCloser, error) {
+	r, err := s.shelf.open(sum)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: open file %.64s: %w", sum, err)
+	}
+	return r, nil
+}
+
+// has tells whether a file is kept now.
+func (s *spool) has(sum string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pins[sum] > 0 || s.refs[sum] > 0
+}
+
+// refer takes in committed numbers of references.
+func (s *spool) refer(refs map[string]int) {
+	if len(refs) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sum, n := range refs {
+		s.refs[sum] = n
+		if n == 0 {
+			delete(s.refs, sum)
+		}
+	}
+}
+
+// forget removes a file if nothing keeps it.
+func (s *spool) forget(sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropUnused(sum)
+}
+
+// dropUnused is called under the lock, so that no Put can pin the file in
+// between. A file that will not go is tried again at the next start.
+func (s *spool) dropUnused(sum string) {
+	if s.pins[sum] == 0 && s.refs[sum] == 0 {
+		_ = s.shelf.remove(sum)
+	}
+}
+
+// sweep starts from the references on disk, and removes the files without one.
+func (s *spool) sweep(refs map[string]int) error {
+	s.refer(refs)
+	sums, err := s.shelf.sweep()
+	if err != nil {
+		return err
+	}
+	for _, sum := range sums {
+		s.forget(sum)
+	}
+	return nil
+}
+
+// referred reads the references on disk.
+func referred(r reader) (map[string]int, error) {
+	refs := map[string]int{}
+	for k, v := range r.scan(fileBucket, nil, nil) {
+		f, err := decode[fileRefs](fileBucket, k, v)
+		if err != nil {
+			return nil, err
+		}
+		refs[string(k)] = f.Refs
+	}
+	return refs, nil
+}
+
+// errGone explains a file that is not there.
+var errGone = fmt.Errorf("%w (bytes are kept until every message that carries them is final)", passerelle.ErrNotFound)

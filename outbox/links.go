@@ -1,0 +1,110 @@
+package outbox
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"passerelle"
+)
+
+// youngest finds the link with the greatest number that has this key or number
+// on this side; nil if there is none.
+func youngest(r reader, contract string, side passerelle.Side, key string) (*passerelle.Link, error) {
+	if key == "" || len(key) > longestKey {
+		return nil, r.err()
+	}
+	prefix := append(sideKey(contract, side, key), 0)
+	var last uint64
+	for k := range r.scan(keyBucket, prefix, prefix) {
+		if len(k) == len(prefix)+8 { // else a longer key that begins like this one
+			last = number(k[len(prefix):])
+		}
+	}
+	if last == 0 {
+		return nil, r.err()
+	}
+	return readLink(r, last)
+}
+
+func readLink(r reader, n uint64) (*passerelle.Link, error) {
+	l, err := load[passerelle.Link](r, linkBucket, numberKey(n))
+	if err != nil {
+		return nil, fmt.Errorf("link %d: %w", n, err)
+	}
+	return l, nil
+}
+
+// baptize gives a new link its number, never given before.
+func (t *tx) baptize(l *passerelle.Link, format string) {
+	n := count(t, ownCounter)
+	l.ID = strconv.FormatUint(n, 10)
+	l.Own = passerelle.Ref{Key: l.ID, Number: l.ID}
+	if format != "" {
+		l.Own.Number = fmt.Sprintf(format, n)
+	}
+}
+
+// checkFormat refuses a format that does not show the number.
+func checkFormat(format string) error {
+	if format == "" {
+		return nil
+	}
+	one, two := fmt.Sprintf(format, 1), fmt.Sprintf(format, 2)
+	if one == two || strings.Contains(one, "%!") {
+		return fmt.Errorf("the number format %q shows %q (one %%d works: FRS-%%06d)", format, one)
+	}
+	return nil
+}
+
+// checkRefs refuses keys that no table could hold.
+func checkRefs(l *passerelle.Link) error {
+	for _, s := range []passerelle.Side{passerelle.Requester, passerelle.Partner, passerelle.Broker} {
+		if r := l.Ref(s); len(r.Key) > longestKey || len(r.Number) > longestKey {
+			return fmt.Errorf("a %s key of more than %d bytes", s, longestKey)
+		}
+	}
+	return nil
+}
+
+// saveLink writes a link's next version and moves its keys from its old form,
+// nil for a new link.
+func (t *tx) saveLink(l, old *passerelle.Link) {
+	l.Version = 1
+	if old != nil {
+		l.Version = old.Version + 1
+	}
+	n := linkNumber(l.ID)
+	save(t, linkBucket, numberKey(n), l)
+	if old != nil && old.Own == l.Own && old.Requester == l.Requester && old.Partner == l.Partner {
+		return // the common case
+	}
+	now, before := linkKeys(l), map[string]bool{}
+	if old != nil {
+		before = linkKeys(old)
+	}
+	for k := range before {
+		if !now[k] {
+			t.del(keyBucket, []byte(k))
+		}
+	}
+	for k := range now {
+		if !before[k] {
+			t.put(keyBucket, []byte(k), nil)
+		}
+	}
+}
+
+// linkKeys are the rows of a link in the table of keys.
+func linkKeys(l *passerelle.Link) map[string]bool {
+	n := numberKey(linkNumber(l.ID))
+	keys := map[string]bool{}
+	for _, s := range []passerelle.Side{passerelle.Requester, passerelle.Partner, passerelle.Broker} {
+		for _, k := range []string{l.Ref(s).Key, l.Ref(s).Number} {
+			if k != "" {
+				keys[string(sideKey(l.Contract, s, k))+"\x00"+string(n)] = true
+			}
+		}
+	}
+	return keys
+}
