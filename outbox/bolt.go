@@ -118,7 +118,7 @@ func (b *bolt) failed(err error) error {
 
 func isFull(err error) bool {
 	var p *fs.PathError
-	return errors.As(err, &p) && p.Op == "write" &&
+	return errors.As(err, &p) && (p.Op == "write" || p.Op == "truncate") &&
 		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
 }
 

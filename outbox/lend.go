@@ -125,9 +125,9 @@ func (s *engine) Settle(ctx context.Context, e *Entry, o Outcome) error {
 
 func checkOutcome(o Outcome) error {
 	switch o.To {
-	case Done, Waiting, Parked, Superseded:
+	case Done, Waiting, Parked, Superseded, Dropped:
 	default:
-		return fmt.Errorf("a loan cannot end %q (done, waiting, parked and superseded work)", o.To)
+		return fmt.Errorf("a loan cannot end %q (done, waiting, parked, superseded and dropped work)", o.To)
 	}
 	if len(o.Ref.Key) > longestKey || len(o.Ref.Number) > longestKey {
 		return fmt.Errorf("a reference of more than %d bytes", longestKey)

@@ -31,7 +31,7 @@ const (
 	Parked     Status = "parked"     // a person must decide: retry or drop; its lane is closed
 	Refused    Status = "refused"    // not accepted; kept for the story
 	Superseded Status = "superseded" // overtaken by a newer state, not sent (R34)
-	Dropped    Status = "dropped"    // a person decided not to send it
+	Dropped    Status = "dropped"    // not sent: a person decided so, or it was a note that could not be written
 )
 
 // Final tells whether an entry in this status is out of its lane.
@@ -132,7 +132,7 @@ type Look struct {
 
 // Outcome is how a loan ended.
 type Outcome struct {
-	To     Status    // Done, Waiting, Parked, Superseded
+	To     Status    // Done, Waiting, Parked, Superseded, Dropped
 	Before time.Time // for Waiting
 	Charge bool      // count an attempt against the message
 	Probe  bool      // the outcome is unknown: ask before the next try
