@@ -26,7 +26,7 @@ bench:
 
 # The crash test at full length (a short one is part of make test).
 crash:
-	@go test ./outbox -run Crash -count=1 -timeout 30m -crashes 1000
+	@go test ./outbox -run Crash -count=1 -timeout 60m -args -kills 1000 -seed 0
 
 # Each fuzz target for half a minute.
 fuzz:

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	seedFlag  = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one")
+	seedFlag  = flag.Uint64("seed", 1, "seed of the random tests; 0: a new one")
 	stepsFlag = flag.Int("steps", 400, "random operations for each kind of store")
 )
 

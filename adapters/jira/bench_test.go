@@ -245,6 +245,13 @@ func (b *bench) says(issue, text string, internal any) string {
 	return b.agent("POST", "/rest/api/2/issue/"+issue+"/comment", body)["id"].(string)
 }
 
+// edits changes a comment as an agent, later than it was written as Jira counts.
+func (b *bench) edits(issue, comment string, body map[string]any) {
+	b.Helper()
+	time.Sleep(2 * time.Millisecond)
+	b.agent("PUT", "/rest/api/2/issue/"+issue+"/comment/"+comment, body)
+}
+
 // goes makes a transition as an agent.
 func (b *bench) goes(issue, transition string, fields map[string]any) {
 	b.Helper()

@@ -304,9 +304,13 @@ func TestPageInsteadOfJSON(t *testing.T) {
 }
 
 func TestAnswerNestedTooDeep(t *testing.T) {
-	j := stub(t, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, strings.Repeat("[", 1<<20)) })
+	j := stub(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, strings.Repeat("[", 1<<16), strings.Repeat("]", 1<<16))
+	})
 	_, err := j.Read(context.Background(), "1")
-	same(t, "class", passerelle.ClassOf(err), passerelle.Down)
+	if passerelle.ClassOf(err) != passerelle.Down || !strings.Contains(err.Error(), "nested more than 100 deep") {
+		t.Fatal(err)
+	}
 }
 
 // The index learns of an issue late: only the last search is certain.
@@ -425,6 +429,24 @@ func TestProbeOfASecondIdenticalFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "attachments", b.writes("attachment"), 2)
+}
+
+// People's files are no proof, and hide none of ours.
+func TestProbeTakesNoOtherFileForOurs(t *testing.T) {
+	b := newBench(t)
+	id := b.issue()
+	m := to(b.fileMessage("x.txt", "y"), id, "1")
+	b.attaches(id, "x.txt", "y")
+	if _, err := b.probe(m); !errors.Is(err, passerelle.ErrAbsent) {
+		t.Fatal(err)
+	}
+	names := b.deliver(m).Names
+	b.attaches(id, "z.txt", "z")
+	r, err := b.probe(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "names", r.Names, names)
 }
 
 func TestProbeComparesTheContent(t *testing.T) {

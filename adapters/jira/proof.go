@@ -74,7 +74,7 @@ func (w Webhook) token(r *http.Request) bool {
 
 func (w Webhook) basic(r *http.Request) bool {
 	user, password, ok := r.BasicAuth()
-	if !ok || w.User == "" {
+	if !ok {
 		return false
 	}
 	right := equal(user, Secret(w.User))

@@ -135,7 +135,7 @@ func TestR33EditedCommentIsNew(t *testing.T) {
 	id := b.issue()
 	c := b.says(id, "avant", false)
 	first := events(b.read(id), "comment")[0]
-	b.agent("PUT", "/rest/api/2/issue/"+id+"/comment/"+c, map[string]any{"body": "après"})
+	b.edits(id, c, map[string]any{"body": "après"})
 	e := events(b.read(id), "comment")
 	same(t, "events", len(e), 1)
 	same(t, "name", e[0].Names[0], first.Names[0]+"@"+e[0].At.UTC().Format("2006-01-02T15:04:05.000Z"))
@@ -167,7 +167,7 @@ func TestR17OurOwnWritesAreMarked(t *testing.T) {
 	same(t, "attachment", events(b.read(id), "attachment")[0].Mark, "c/"+ownID+"/account:gateway")
 	// A person's edit of our comment is not ours any more (R17).
 	c := strings.Split(names[log.ID], "/")[2]
-	b.agent("PUT", "/rest/api/2/issue/"+id+"/comment/"+c, map[string]any{"body": "de nous, corrigé"})
+	b.edits(id, c, map[string]any{"body": "de nous, corrigé"})
 	same(t, "edited", events(b.read(id), "comment")[0].Mark, "")
 }
 
@@ -177,12 +177,13 @@ func TestR17OurCommentTurnedPublicIsAnEcho(t *testing.T) {
 	id := b.issue()
 	m := b.message("update-private-log", id, map[string]string{"private_log": "secret"})
 	c := strings.Split(b.deliver(m).Names[0], "/")[2]
-	b.agent("PUT", "/rest/api/2/issue/"+id+"/comment/"+c, map[string]any{
+	b.edits(id, c, map[string]any{
 		"body": "secret", "properties": []any{map[string]any{"key": "sd.public.comment", "value": map[string]any{"internal": false}}},
 	})
 	e := events(b.read(id), "comment")[0]
 	same(t, "kind", e.Kind, passerelle.PublicLog)
 	same(t, "mark", e.Mark, m.ID)
+	same(t, "edited", e.Fields["edited"], "true")
 }
 
 func TestR33GoneAndMoved(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"passerelle"
@@ -49,14 +50,14 @@ const maxTries = 100
 // acceptOnce judges against the link as it is now. bad is a refusal that was
 // found before the link was known.
 func (r *Relay) acceptOnce(ctx context.Context, c *mapping.Contract, events []*passerelle.Event, bad error) (*passerelle.Link, error) {
-	link, err := r.resolve(ctx, c, events[0])
+	link, follows, err := r.resolve(ctx, c, events[0])
 	if err != nil && passerelle.ClassOf(err) != passerelle.Refused {
 		return nil, err
 	}
 	if err != nil {
 		bad = err
 	}
-	j := &judgement{r: r, c: c, ctx: ctx, before: link, link: link.Clone(), change: &outbox.Change{OwnFormat: c.OwnRef}}
+	j := &judgement{r: r, c: c, ctx: ctx, before: link, link: link.Clone(), change: &outbox.Change{OwnFormat: c.OwnRef, Follows: follows}}
 	if bad == nil {
 		bad = j.all(copies(events)) // judging completes them; another try begins afresh
 	}
@@ -64,7 +65,7 @@ func (r *Relay) acceptOnce(ctx context.Context, c *mapping.Contract, events []*p
 		return nil, bad
 	}
 	if bad != nil {
-		return r.refuse(ctx, c, link, events, bad)
+		return r.refuse(ctx, c, link, follows, events, bad)
 	}
 	return j.commit()
 }
@@ -79,8 +80,9 @@ func copies(events []*passerelle.Event) []*passerelle.Event {
 	return out
 }
 
-// resolve finds the one link that the event's references mean, or a new one.
-func (r *Relay) resolve(ctx context.Context, c *mapping.Contract, e *passerelle.Event) (*passerelle.Link, error) {
+// resolve finds the one link that the event's references mean, or makes a new
+// one; follows is then the id of the closed one before it, if any.
+func (r *Relay) resolve(ctx context.Context, c *mapping.Contract, e *passerelle.Event) (l *passerelle.Link, follows string, err error) {
 	var found *passerelle.Link
 	for _, claim := range claims(c, e) {
 		l, err := r.Store.Find(ctx, c.Name, claim.Side, claim.Key)
@@ -88,30 +90,31 @@ func (r *Relay) resolve(ctx context.Context, c *mapping.Contract, e *passerelle.
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if found != nil && found.ID != l.ID { // R28: two matches are refused
-			return r.newLink(c, e), &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R28",
-				Err: fmt.Errorf("its references mean two tickets, %s and %s", found.Names(), l.Names()), Hint: "give references of one ticket only"}
+			return found, "", &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R28",
+				Err: fmt.Errorf("its references mean two tickets, %s and %s", found.Names(), l.Names()), Hint: "give references of one ticket only",
+				Local: "les références données désignent deux tickets différents"}
 		}
 		found = l
 	}
 	// R31: what is closed stays closed; a new create makes a new pair.
 	if found != nil && !(found.State == passerelle.Closed && e.Kind == passerelle.Create) {
-		return found, nil
+		return found, "", nil
 	}
-	l := r.newLink(c, e)
+	l = r.newLink(c, e)
 	if found != nil {
 		l.Facts["previous_ref"] = found.Partner.String()
 		l.Generation = found.Generation
-		return l, nil
+		return l, found.ID, nil
 	}
 	if e.Kind != passerelle.Create {
-		return l, &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R28",
+		return l, "", &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R28",
 			Err: errors.New("this ticket is not known to the gateway"), Hint: "escalate it first, by assigning it to the partner's team",
 			Local: "ce ticket n'est pas connu de la passerelle : escaladez-le d'abord, en l'affectant à l'équipe du partenaire"}
 	}
-	return l, nil
+	return l, "", nil
 }
 
 // claims are the references that the contract lets a sender name a ticket by.
@@ -125,20 +128,11 @@ func claims(c *mapping.Contract, e *passerelle.Event) []passerelle.Claim {
 		if cl.Side == passerelle.Partner {
 			key = "provider_id"
 		}
-		if cl.Side == passerelle.Broker || contains(c.Keys, key) {
+		if (cl.Side == passerelle.Broker || slices.Contains(c.Keys, key)) && !slices.Contains(out, cl) {
 			out = append(out, cl)
 		}
 	}
 	return out
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *Relay) newLink(c *mapping.Contract, e *passerelle.Event) *passerelle.Link {

@@ -147,15 +147,10 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 			}
 		}
 	}
-	names, err := p.fresh(names)
-	if err != nil {
-		return err
-	}
 	if until == "" {
 		until = "read"
 	}
-	p.link.Baseline[p.dest.Side] = until
-	return p.record(names)
+	return p.record(names, func(l *passerelle.Link) { l.Baseline[p.dest.Side] = until })
 }
 
 func (p *reading) fresh(names []outbox.Name) ([]outbox.Name, error) {
@@ -172,13 +167,28 @@ func (p *reading) fresh(names []outbox.Name) ([]outbox.Name, error) {
 	return out, nil
 }
 
-// record makes names seen without an event: echoes, and what stays behind.
-func (p *reading) record(names []outbox.Name) error {
-	err := p.r.Store.Append(p.ctx, &outbox.Change{Link: p.link, Names: names, OwnFormat: p.c.OwnRef})
-	if errors.Is(err, outbox.ErrConflict) || errors.Is(err, outbox.ErrSeen) {
-		return passerelle.Errorf(passerelle.Temporary, "read", "%s changed while it was read: %w", p.link.Names(), err)
+// record makes names seen without an event (echoes, and what stays behind), and
+// changes the link with it where change is given.
+func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) error {
+	for try := 0; ; try++ {
+		link, err := p.r.Store.Find(p.ctx, p.dest.Contract, passerelle.Broker, p.link.ID)
+		if err != nil {
+			return err
+		}
+		fresh, err := p.fresh(names)
+		if err != nil || len(fresh) == 0 && change == nil {
+			return err
+		}
+		p.link = link.Clone()
+		if change != nil {
+			change(p.link)
+		}
+		err = p.r.Store.Append(p.ctx, &outbox.Change{Link: p.link, Names: fresh, OwnFormat: p.c.OwnRef})
+		again := errors.Is(err, outbox.ErrConflict) || errors.Is(err, outbox.ErrSeen)
+		if !again || try == maxTries {
+			return err
+		}
 	}
-	return err
 }
 
 // event accepts one fact of the ticket, if it is news.
@@ -227,21 +237,13 @@ func (p *reading) isEcho(e *passerelle.Event) bool {
 	return len(e.Mark) > len(prefix) && e.Mark[:len(prefix)] == prefix
 }
 
-// note records names as seen on the link as it is now.
+// note records names as seen.
 func (p *reading) note(names []string) error {
-	link, err := p.r.Store.Find(p.ctx, p.dest.Contract, passerelle.Broker, p.link.ID)
-	if err != nil {
-		return err
-	}
-	p.link = link
 	var scoped []outbox.Name
 	for _, n := range names {
 		scoped = append(scoped, p.name(n))
 	}
-	if scoped, err = p.fresh(scoped); err != nil || len(scoped) == 0 {
-		return err
-	}
-	return p.record(scoped)
+	return p.record(scoped, nil)
 }
 
 // claimed tells whether a file that was read is one that had been pushed: its

@@ -19,19 +19,16 @@ import (
 // refuse stores a refusal with its events, and queues one private note for the
 // sender's own ticket. It returns the refusal, or the error that kept it from
 // being stored.
-func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerelle.Link, events []*passerelle.Event, why error) (*passerelle.Link, error) {
+func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerelle.Link, follows string, events []*passerelle.Event, why error) (*passerelle.Link, error) {
 	first := events[0]
-	for _, e := range events {
-		r.Metrics.events.WithLabelValues(c.Name, string(e.From), string(e.Kind), "refused").Inc()
-	}
-	r.Log.Warn("refused", "contract", c.Name, "ticket", link.Names(), "from", first.From, "kind", first.Kind, "rule", ruleOf(why), "class", passerelle.ClassOf(why))
 	name := outbox.Name{Contract: c.Name, Side: first.From, Name: refusalName(link, events, why)}
 	if seen, err := r.Store.Seen(ctx, name); err != nil {
 		return nil, err
-	} else if seen[name.Name] {
-		return nil, why // told already
+	} else if seen[name.Name] { // told already
+		r.refused(c, link, events, why)
+		return nil, why
 	}
-	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef, Names: []outbox.Name{name}}
+	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef, Follows: follows, Names: []outbox.Name{name}}
 	for _, e := range events {
 		change.Entries = append(change.Entries, refusal(c, link, e, why))
 		if e.Source != "" || e.Kind != passerelle.Create {
@@ -44,7 +41,15 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 	if err := r.Store.Append(ctx, change); err != nil {
 		return nil, err
 	}
+	r.refused(c, link, events, why)
 	return nil, why
+}
+
+func (r *Relay) refused(c *mapping.Contract, link *passerelle.Link, events []*passerelle.Event, why error) {
+	for _, e := range events {
+		r.Metrics.events.WithLabelValues(c.Name, string(e.From), string(e.Kind), "refused").Inc()
+	}
+	r.Log.Warn("refused", "contract", c.Name, "ticket", link.Names(), "from", events[0].From, "kind", events[0].Kind, "rule", ruleOf(why))
 }
 
 // unseen are the names by which a tool keeps the refused fact, so that reading
@@ -81,7 +86,7 @@ func refusalName(link *passerelle.Link, events []*passerelle.Event, why error) s
 	for _, e := range events {
 		_ = json.NewEncoder(h).Encode([]any{e.Kind, e.Signal, e.Key, e.Claims, e.Names, e.Fields}) // plain data always encodes
 	}
-	fmt.Fprintf(h, "%s %d %s", link.ID, link.Turn, why)
+	fmt.Fprintf(h, "%s %d %s", link.ID, link.Turn, ruleOf(why))
 	return "refused/" + hex.EncodeToString(h.Sum(nil))
 }
 

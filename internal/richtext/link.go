@@ -71,7 +71,7 @@ func urlAt(s string) string {
 				n++
 			}
 			u := strings.TrimRight(s[:n], linkEnds)
-			if len(u) > len(start) && cleanURL(u) != "" {
+			if n < maxURL && len(u) > len(start) && cleanURL(u) != "" {
 				return u
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 400, "random texts to try")
-	chance = flag.Int64("chance", 0, "seed of the random texts; 0: the time")
+	chance = flag.Int64("chance", 1, "seed of the random texts; 0: the time")
 )
 
 // htmlParts and wikiParts are what random texts are made of: what a byte-wise

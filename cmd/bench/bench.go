@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"passerelle/adapters"
+	"passerelle/adapters/itop/itopsim"
+	"passerelle/adapters/jira/jirasim"
+	"passerelle/internal/trial"
+	"passerelle/internal/wiring"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+type bench struct {
+	rounds, tickets, logs, senders, size int
+	contract, dir                        string
+}
+
+const token = "bench-token"
+
+// noop is the baseline: a bare server that reads the same form, parses the JSON
+// and answers.
+func (b *bench) noop(ctx context.Context) (float64, error) {
+	u, stop, err := trial.Serve("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var v any
+		if err := json.Unmarshal([]byte(r.FormValue("json_data")), &v); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"objects":{},"code":0,"message":null}`) // the sender left
+	}))
+	if err != nil {
+		return 0, err
+	}
+	rate, err := b.load(ctx, u)
+	return rate, errors.Join(err, stop())
+}
+
+// rawSync is the other baseline: 4 KB appends, each synced.
+func (b *bench) rawSync() (float64, error) {
+	f, err := os.CreateTemp(b.dir, "bench-sync-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	block := make([]byte, 4096)
+	const n = 200
+	start := time.Now()
+	for range n {
+		if _, err := f.Write(block); err != nil {
+			return 0, err
+		}
+		if err := syscall.Fdatasync(int(f.Fd())); err != nil {
+			return 0, err
+		}
+	}
+	return n / time.Since(start).Seconds(), nil
+}
+
+// gateway measures one fresh gateway on a fresh file: how fast it accepts, and
+// how fast all of it has reached the other side.
+func (b *bench) gateway(ctx context.Context) (accepted, delivered float64, err error) {
+	dir, err := os.MkdirTemp(b.dir, "bench-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r := &rig{b: b, ctx: ctx}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.start(dir); err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	accepted, err = b.load(ctx, r.face)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := r.drained(); err != nil {
+		return 0, 0, err
+	}
+	delivered = float64(b.tickets*(1+b.logs)) / time.Since(start).Seconds()
+	return accepted, delivered, r.check()
+}
+
+// load posts all messages of a round: a ticket's own in order, tickets side by
+// side. It returns messages a second.
+func (b *bench) load(ctx context.Context, face string) (float64, error) {
+	work := make(chan int)
+	errs := make(chan error, b.senders)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range b.senders {
+		wg.Go(func() {
+			for ticket := range work {
+				if err := b.ticket(ctx, face, ticket); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	var err error
+	for t := 1; t <= b.tickets && err == nil; t++ {
+		select {
+		case work <- t:
+		case err = <-errs:
+		}
+	}
+	close(work)
+	wg.Wait()
+	took := time.Since(start)
+	select {
+	case e := <-errs:
+		err = errors.Join(err, e)
+	default:
+	}
+	return float64(b.tickets*(1+b.logs)) / took.Seconds(), err
+}
+
+func (b *bench) ticket(ctx context.Context, face string, n int) error {
+	if err := b.post(ctx, face, b.create(n)); err != nil {
+		return err
+	}
+	for i := 1; i <= b.logs; i++ {
+		if err := b.post(ctx, face, b.log(n, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) create(n int) string {
+	return fmt.Sprintf(`{"operation":"core/create","class":"UserRequest","comment":"c","output_fields":"id, ref","fields":{"customer_id":"%d","customer_ref":"R-%06d","customer_app_id":"SUMiT","last_update_by":"customer","org_id":"Académie","caller_id":"Un agent","beneficiary_id":"Un agent","establishment_id":"0750655E","title":"Ticket %d","description":"<p>%s</p>","domain_id":"Usage pédagogique du numérique","familygroup_id":"Support GAR","servicefamily_id":"Incident","service_id":"Médiacentre","servicesubcategory_id":"Médiacentre","urgency_id":"Basse","impact_id":"Une personne"}}`,
+		n, n, n, b.words(b.size-700))
+}
+
+// log is one journal update; its first word is the id that is checked.
+func (b *bench) log(n, i int) string {
+	return fmt.Sprintf(`{"operation":"core/update","class":"UserRequest","comment":"c","output_fields":"id, ref","fields":{"customer_id":"%d","customer_ref":"R-%06d","last_update_by":"customer","public_log":"<p>id-%d-%d %s</p>"}}`,
+		n, n, n, i, b.words(b.size-250))
+}
+
+func (b *bench) words(n int) string {
+	return strings.Repeat("Le médiacentre ne répond pas. ", max(1, n/31))
+}
+
+func (b *bench) post(ctx context.Context, face, body string) error {
+	form := url.Values{"version": {"1.3"}, "json_data": {body}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, face, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Auth-Token", token)
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && !strings.Contains(string(answer), `"code":0`) {
+		err = fmt.Errorf("%s: %s", res.Status, answer)
+	}
+	return err
+}
+
+// client keeps a connection for each sender.
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+
+// rig is a gateway on a file, between two simulated tools.
+type rig struct {
+	b     *bench
+	ctx   context.Context
+	store outbox.Store
+	itop  *itopsim.Sim
+	jira  *jirasim.Sim
+	face  string
+	stops []func() error
+}
+
+func (r *rig) start(dir string) (err error) {
+	if r.itop, err = trial.ITop(r.b.contract, "", ""); err != nil {
+		return err
+	}
+	if r.jira, err = trial.Jira(r.b.contract, "", ""); err != nil {
+		return err
+	}
+	itop, err := r.serve(r.itop)
+	if err != nil {
+		return err
+	}
+	jira, err := r.serve(r.jira)
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= r.b.tickets; n++ { // the tickets exist in the requester's tool
+		if err := r.born(itop); err != nil {
+			return err
+		}
+	}
+	if r.store, err = outbox.OpenBolt(filepath.Join(dir, "data")); err != nil {
+		return err
+	}
+	return r.wire(itop, jira)
+}
+
+func (r *rig) wire(itop, jira string) error {
+	c, err := mapping.Load(os.DirFS(r.b.contract))
+	if err != nil {
+		return err
+	}
+	secret := adapters.SecretRef{Value: token}
+	link := wiring.Link{Contract: c,
+		Requester: adapters.Settings{ITop: &adapters.ITop{BaseURL: itop, User: "gateway", Password: adapters.SecretRef{Value: "demo-itop-gateway"}, Accounts: []adapters.Account{{Token: secret}}}},
+		Partner:   adapters.Settings{Workers: 16, Jira: &adapters.Jira{BaseURL: jira, Token: adapters.SecretRef{Value: "demo-jira-gateway-token"}, MarkField: "customfield_12005"}}}
+	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: time.Second, Max: time.Minute, Age: time.Hour}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	public, err := r.serve(g.Public)
+	if err != nil {
+		return err
+	}
+	r.face = public + "/" + c.Name + "/requester/" + adapters.RESTPath
+	ctx, cancel := context.WithCancel(r.ctx)
+	done := make(chan error, 1)
+	go func() { done <- g.Relay.Run(ctx) }() // ends with cancel
+	r.stops = append(r.stops, func() error { cancel(); return <-done })
+	return nil
+}
+
+func (r *rig) serve(h http.Handler) (string, error) {
+	u, stop, err := trial.Serve("127.0.0.1:0", h)
+	if err == nil {
+		r.stops = append(r.stops, stop)
+	}
+	return u, err
+}
+
+// born makes a ticket in the simulated iTop, as its agent would.
+func (r *rig) born(itop string) error {
+	form := url.Values{"version": {"1.3"}, "auth_user": {"agent"}, "auth_pwd": {"demo-itop-agent"}, "json_data": {`{"operation":"core/create","comment":"c","class":"UserRequest","output_fields":"id","fields":{"title":"T","description":"<p>D</p>","org_id":10,"caller_id":101,"beneficiary_id":101,"establishment_id":301,"customer_app_id":4,"servicesubcategory_id":502,"urgency_id":2,"impact_id":2}}`}}
+	res, err := client.PostForm(itop+"/console/rest.php", form)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+// drained waits until nothing is left to be told to the partner.
+func (r *rig) drained() error {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		s, err := r.store.Stats(r.ctx)
+		if err != nil {
+			return err
+		}
+		left := 0
+		for dest, by := range s.ByStatus {
+			if dest.Side == "partner" {
+				left += by[outbox.Waiting] + by[outbox.Lent] + by[outbox.Parked]
+				if by[outbox.Parked] > 0 {
+					return fmt.Errorf("%d entries are parked", by[outbox.Parked])
+				}
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+	}
+	return errors.New("not drained after five minutes")
+}
+
+// check reads what the simulated Jira was told: each ticket once, each entry
+// once, in order.
+func (r *rig) check() error {
+	issues := 0
+	next := map[string]int{}
+	for _, w := range r.jira.Writes() {
+		switch w.Kind {
+		case "issue":
+			issues++
+		case "comment":
+			var n, i int
+			text := fmt.Sprint(w.Detail)
+			if at := strings.Index(text, "id-"); at < 0 {
+				return fmt.Errorf("a comment without an id on %s", w.Issue)
+			} else if _, err := fmt.Sscanf(text[at:], "id-%d-%d", &n, &i); err != nil {
+				return err
+			}
+			if next[w.Issue]++; next[w.Issue] != i {
+				return fmt.Errorf("%s: entry %d came where %d belongs", w.Issue, i, next[w.Issue])
+			}
+		}
+	}
+	if issues != r.b.tickets {
+		return fmt.Errorf("%d issues for %d tickets", issues, r.b.tickets)
+	}
+	for issue, n := range next {
+		if n != r.b.logs {
+			return fmt.Errorf("%s has %d entries of %d", issue, n, r.b.logs)
+		}
+	}
+	return nil
+}
+
+func (r *rig) close() error {
+	var errs []error
+	for i := len(r.stops) - 1; i >= 0; i-- {
+		errs = append(errs, r.stops[i]())
+	}
+	if r.itop != nil {
+		r.itop.Close()
+	}
+	if r.jira != nil {
+		r.jira.Close()
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	return errors.Join(errs...)
+}
