@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # Play the reference contract between two simulated tools; KEEP=1 leaves all
 # three programs running, for curl.
 demo:
-	@go run ./cmd/gateway demo $(if $(KEEP),--keep --listen 127.0.0.1:8080 --admin 127.0.0.1:8081)
+	@go run ./cmd/gateway demo $(if $(KEEP),--keep --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 --itop 127.0.0.1:8090 --jira 127.0.0.1:8091)
 
 # All tests, each package within its budget.
 test:

@@ -23,7 +23,7 @@ type Link struct {
 	Contract string `json:"contract"` // by name
 	Terms    string `json:"terms"`    // the contract's version it was born under
 	// Own is the broker's own ticket: what the annex's $this->id$ and $this->ref$
-	// are (R26). Never given twice, even after a restore.
+	// are (R26). A store never gives it twice.
 	Own       Ref `json:"own"`
 	Requester Ref `json:"requester"`
 	Partner   Ref `json:"partner"` // empty until the partner's number is known (R28)

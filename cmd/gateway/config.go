@@ -64,8 +64,12 @@ func parseConfig(b []byte) (*config, error) {
 	c.Outbox.Kind = "bolt"
 	c.Retry.First, c.Retry.Max, c.Retry.Age = 2*time.Second, 10*time.Minute, 24*time.Hour
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
+		at := ": "
 		line, text := mapping.YAMLError(err)
-		return nil, fmt.Errorf(":%d: %s (gateway.example.yaml shows every key)", line, text)
+		if line > 0 {
+			at = fmt.Sprintf(":%d: ", line)
+		}
+		return nil, fmt.Errorf("%s%s (gateway.example.yaml shows every key)", at, text)
 	}
 	return c, c.check()
 }

@@ -28,6 +28,8 @@ func demoCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave all running afterwards, and say where")
 	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:0", "address of the gateway's faces")
 	cmd.Flags().StringVar(&d.admin, "admin", "127.0.0.1:0", "address of the gateway's admin listener")
+	cmd.Flags().StringVar(&d.at.itop, "itop", "127.0.0.1:0", "address of the simulated iTop")
+	cmd.Flags().StringVar(&d.at.jira, "jira", "127.0.0.1:0", "address of the simulated Jira")
 	return cmd
 }
 
@@ -36,6 +38,7 @@ func demoCommand() *cobra.Command {
 type demo struct {
 	contracts, contract string
 	listen, admin       string
+	at                  struct{ itop, jira string } // addresses of the simulators
 	keep                bool
 	out                 io.Writer
 	dir                 string // of this run: configuration, secrets, database
@@ -129,11 +132,11 @@ func (d *demo) startTools(stops *[]func() error) (err error) {
 	}
 	*stops = append(*stops, func() error { d.jira.Close(); return nil })
 	var end func() error
-	if d.urls.itop, end, err = trial.Serve("127.0.0.1:0", d.itop); err != nil {
+	if d.urls.itop, end, err = trial.Serve(d.at.itop, d.itop); err != nil {
 		return err
 	}
 	*stops = append(*stops, end)
-	if d.urls.jira, end, err = trial.Serve("127.0.0.1:0", d.jira); err != nil {
+	if d.urls.jira, end, err = trial.Serve(d.at.jira, d.jira); err != nil {
 		return err
 	}
 	*stops = append(*stops, end)

@@ -16,7 +16,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"passerelle"
 	"passerelle/internal/admin"
+	"passerelle/outbox"
 )
 
 // adminFlag adds the flag that says where the operators' API is.
@@ -49,9 +51,17 @@ func ticketCommand() *cobra.Command {
 }
 
 func printTicket(w io.Writer, t admin.Ticket) {
-	fmt.Fprintf(w, "contract   %s %s\nrequester  %s (id %s)\npartner    %s (id %s)\ngateway    %s (id %s)\nstate      %s since %s\n\n",
-		t.Contract, t.Terms, t.Requester, t.Requester.Key, t.Partner, t.Partner.Key, t.Own, t.Own.Key, t.State, stamp(t.Moved))
+	fmt.Fprintf(w, "contract   %s %s\nrequester  %s\npartner    %s\ngateway    %s\nstate      %s since %s\n\n",
+		t.Contract, t.Terms, reference(t.Requester), reference(t.Partner), reference(t.Own), t.State, stamp(t.Moved))
 	printLines(w, t.Story, false)
+}
+
+// reference is how a ticket is called in one tool, "-" while it is not known.
+func reference(r passerelle.Ref) string {
+	if r.Key == "" {
+		return orDash(r.Number)
+	}
+	return fmt.Sprintf("%s (id %s)", r, r.Key)
 }
 
 // printLines shows entries as a table; errors and decisions stand below their
@@ -77,7 +87,7 @@ func printLines(w io.Writer, lines []admin.Line, tickets bool) {
 }
 
 func printDetails(w io.Writer, l admin.Line) {
-	if l.Error != "" {
+	if l.Error != "" && l.Status != outbox.Done { // a success ends what was wrong before
 		fmt.Fprintf(w, "\n%d: %s\n", l.ID, l.Error)
 	}
 	if l.Unknown {

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"passerelle"
@@ -137,10 +138,12 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 		until = snap.Fields["last_update"]
 	}
 	var names []outbox.Name
+	note := newest(snap.Events, passerelle.PrivateLog)
 	for _, e := range snap.Events {
 		old := until == "" || e.Fields["date"] <= until
 		switch {
-		case e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all":
+		case e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all",
+			e == note && p.c.AtEscalation.PrivateLog == "newest":
 		case e.Kind == passerelle.Attach, old:
 			for _, n := range e.Names {
 				names = append(names, p.name(n))
@@ -151,6 +154,16 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 		until = "read"
 	}
 	return p.record(names, func(l *passerelle.Link) { l.Baseline[p.dest.Side] = until })
+}
+
+// newest is the last event of a kind, nil if there is none.
+func newest(events []*passerelle.Event, k passerelle.Kind) *passerelle.Event {
+	for _, e := range slices.Backward(events) {
+		if e.Kind == k {
+			return e
+		}
+	}
+	return nil
 }
 
 func (p *reading) fresh(names []outbox.Name) ([]outbox.Name, error) {

@@ -20,6 +20,11 @@ import (
 // sender's own ticket. It returns the refusal, or the error that kept it from
 // being stored.
 func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerelle.Link, follows string, events []*passerelle.Event, why error) (*passerelle.Link, error) {
+	for _, e := range events {
+		if e.Kind == "" { // a signal that means nothing: some change of the ticket
+			e.Kind = passerelle.Change
+		}
+	}
 	first := events[0]
 	name := outbox.Name{Contract: c.Name, Side: first.From, Name: refusalName(link, events, why)}
 	if seen, err := r.Store.Seen(ctx, name); err != nil {
