@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,10 +18,11 @@ type Step struct {
 	Rule  string           // the rule that decided
 }
 
-// Admit judges an interpreted event against the life cycle and the tables. It
-// fills in the event's fields that the contract sets. Its errors are refusals
-// (*passerelle.Error of class Refused) that name the ticket, the state and
-// what is allowed.
+// Admit judges an interpreted event against the life cycle (R13) and, for a
+// create, the tables (R2, R3, R7). It completes the event's fields as the
+// contract says, and may be asked once only about one event. It leaves the link
+// as it is. Its errors are refusals (*passerelle.Error of class Refused) that
+// name the ticket, the state and what is allowed.
 func (c *Contract) Admit(e *passerelle.Event, l *passerelle.Link) (*Step, error) {
 	r := c.lifecycle.find(l.State, e.From, e.Kind)
 	if e.Kind == passerelle.Change {
@@ -42,7 +44,8 @@ func (c *Contract) Admit(e *passerelle.Event, l *passerelle.Link) (*Step, error)
 	return &Step{Next: r.next, Same: r.same, Sends: c.sendsOf(r, e), Rule: r.rule}, nil
 }
 
-// Facts are the create's scalars to keep with the link.
+// Facts are the create's scalars to keep with the link: those that later
+// templates name, and no more of a person's data.
 func (c *Contract) Facts(e *passerelle.Event) map[string]string {
 	facts := map[string]string{}
 	for _, f := range c.facts {
@@ -53,6 +56,7 @@ func (c *Contract) Facts(e *passerelle.Event) map[string]string {
 	return facts
 }
 
+// sendsOf are the row's sends that the contract's switches leave.
 func (c *Contract) sendsOf(r *rule, e *passerelle.Event) []Send {
 	var out []Send
 	for _, s := range r.sends {
@@ -66,6 +70,7 @@ func (c *Contract) sendsOf(r *rule, e *passerelle.Event) []Send {
 	return out
 }
 
+// assign gives the event what the row sets.
 func (c *Contract) assign(r *rule, e *passerelle.Event) {
 	for _, a := range r.set {
 		if e.Fields == nil {
@@ -80,38 +85,75 @@ func (c *Contract) assign(r *rule, e *passerelle.Event) {
 	}
 }
 
+// blank tells whether a person would see nothing in v.
 func (c *Contract) blank(field, v string) bool {
-	if f := c.fields[field]; f.Type == "html" || f.Type == "log" {
+	if c.fields[field].rich() {
 		return richtext.Text(v) == ""
 	}
 	return strings.TrimSpace(v) == ""
 }
 
-// refuse says what the sender may do instead.
+// refuse says why not, and what the sender may do instead (R13).
 func (c *Contract) refuse(e *passerelle.Event, l *passerelle.Link, r *rule) error {
-	err := &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: l.Names(), Rule: "R13"}
-	state := c.stateWords(e.From, l.State)
-	if r != nil {
-		err.Rule, err.Err, err.Local = r.rule, fmt.Errorf("%s: %s", state, r.text), r.text
-	} else {
-		err.Err = fmt.Errorf("%s: the %s may not %s", state, e.From, e.Kind)
-		err.Local = fmt.Sprintf("le contrat ne prévoit pas « %s » dans cet état du ticket", e.Kind.French())
+	state, word := "in state "+string(l.State), string(l.State)
+	if words := c.StatusWords(e.From, l.State); len(words) > 0 {
+		state, word = state+" (« "+words[0]+" »)", words[0]
 	}
-	if may := c.lifecycle.allowed(l.State, e.From); len(may) > 0 {
-		err.Hint = "allowed now: " + strings.Join(may, ", ")
+	err := &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: l.Names(), Rule: "R13",
+		Err: fmt.Errorf("%s the %s may not %s", state, e.From, deed(e.Kind))}
+	may := c.lifecycle.allowed(l.State, e.From)
+	if r != nil {
+		err.Rule, err.Err, err.Local = r.rule, fmt.Errorf("%w: %s", err.Err, r.text), r.text
 	} else {
+		err.Local = fmt.Sprintf("le contrat ne prévoit pas « %s » quand le ticket est « %s » ; %s", e.Kind.French(), word, possible(may))
+	}
+	switch {
+	case len(may) > 0:
+		err.Hint = "allowed now: " + join(may)
+	case l.State == passerelle.New:
+		err.Hint = "nothing is exchanged before the requester's create"
+	default:
 		err.Hint = "nothing more is exchanged on this ticket"
 	}
 	return err
 }
 
-func (c *Contract) stateWords(side passerelle.Side, s passerelle.State) string {
-	if words := c.StatusWords(side, s); len(words) > 0 {
-		return fmt.Sprintf("in state %s (« %s »)", s, words[len(words)-1])
+// deed is what a kind's sender does to the ticket, after "may not".
+func deed(k passerelle.Kind) string {
+	switch k {
+	case passerelle.Create:
+		return "create the ticket"
+	case passerelle.Reference:
+		return "give its number"
+	case passerelle.PublicLog:
+		return "write in the public journal"
+	case passerelle.PrivateLog:
+		return "write in the private journal"
+	case passerelle.Attach:
+		return "attach files"
+	case passerelle.Pend:
+		return "ask for more"
+	case passerelle.Leave:
+		return "take the ticket away"
+	case passerelle.Note:
+		return "leave a note"
 	}
-	return "in state " + string(s)
+	return string(k) + " the ticket" // resume, resolve, close, reopen, reject, change
 }
 
+// possible is what may be done instead, in French.
+func possible(may []passerelle.Kind) string {
+	if len(may) == 0 {
+		return "plus rien ne s'échange sur ce ticket"
+	}
+	words := make([]string, len(may))
+	for i, k := range may {
+		words[i] = k.French()
+	}
+	return "possible maintenant : " + strings.Join(words, ", ")
+}
+
+// frozen are the event's fields that may not change after creation (R13).
 func (c *Contract) frozen(e *passerelle.Event) []string {
 	var out []string
 	for name := range e.Fields {
@@ -124,10 +166,19 @@ func (c *Contract) frozen(e *passerelle.Event) []string {
 }
 
 func (c *Contract) refuseChange(e *passerelle.Event, l *passerelle.Link, names []string) error {
-	return &passerelle.Error{Op: "change", Class: passerelle.Refused, Ticket: l.Names(), Rule: "R13",
-		Err:   fmt.Errorf("%s may not change after creation", strings.Join(names, ", ")),
-		Local: "après l'escalade, ces champs ne se modifient plus : " + strings.Join(names, ", ") + " ; écrivez-le dans le journal",
-		Hint:  "write it in the journal; " + strings.Join(c.lifecycle.allowed(l.State, e.From), ", ") + " are exchanged"}
+	given, labels := make([]string, len(names)), make([]string, len(names))
+	for i, n := range names {
+		given[i] = fmt.Sprintf("%s « %s »", n, beginning(e.Fields[n]))
+		labels[i] = fmt.Sprintf("%s (%s)", n, c.fields[n].Label)
+	}
+	err := c.refuse(e, l, nil).(*passerelle.Error)
+	err.Err = fmt.Errorf("in state %s these fields may not change any more: %s", l.State, strings.Join(given, ", "))
+	may := c.lifecycle.allowed(l.State, e.From)
+	if slices.Contains(may, passerelle.PublicLog) {
+		err.Hint = "write it in the journal; " + err.Hint
+	}
+	err.Local = "après l'escalade, ces champs ne se modifient plus : " + strings.Join(labels, ", ") + " ; " + possible(may)
+	return err
 }
 
 // checkCreate checks a create's fields (R2, R3, R7) and completes its
@@ -139,8 +190,8 @@ func (c *Contract) checkCreate(e *passerelle.Event, l *passerelle.Link) error {
 	if c.UAI != "" && e.Fields[c.UAI] != "" {
 		if err := checkUAI(e.Fields[c.UAI]); err != nil {
 			return &passerelle.Error{Op: "create", Class: passerelle.Refused, Ticket: l.Names(), Rule: "R3",
-				Err: fmt.Errorf("%s: %w", c.UAI, err), Hint: "7 digits and their check letter, such as 0750655E",
-				Local: "l'UAI « " + e.Fields[c.UAI] + " » n'est pas valide (exemple : 0750655E)"}
+				Err: fmt.Errorf("%s: %w", c.UAI, err), Hint: "7 digits and their check letter, a capital, such as 0750655E",
+				Local: "l'UAI « " + e.Fields[c.UAI] + " » n'est pas valide : 7 chiffres et leur lettre de contrôle, comme 0750655E"}
 		}
 	}
 	if len(c.Catalogue.Columns) > 0 {
@@ -148,20 +199,22 @@ func (c *Contract) checkCreate(e *passerelle.Event, l *passerelle.Link) error {
 		for _, col := range c.Catalogue.Columns {
 			names[col.Field] = e.Fields[col.Field]
 		}
-		if _, err := c.Catalogue.Components(names); err != nil {
-			pe := err.(*passerelle.Error)
-			pe.Op, pe.Ticket = "create", l.Names()
-			return pe
+		_, err := c.Catalogue.Components(names)
+		var refused *passerelle.Error
+		if errors.As(err, &refused) {
+			refused.Op, refused.Ticket = "create", l.Names()
+			return refused
 		}
 	}
 	c.nameCaller(e)
 	return nil
 }
 
+// required refuses a create by the names of all that it lacks (R2).
 func (c *Contract) required(e *passerelle.Event, l *passerelle.Link) error {
 	var missing []string
 	for name, f := range c.fields {
-		if f.Create == "required" && c.blank(name, c.given1(e, name)) {
+		if f.Create == "required" && c.blank(name, e.Fields[name]) {
 			missing = append(missing, fmt.Sprintf("%s (%s)", name, f.Label))
 		}
 	}
@@ -174,13 +227,6 @@ func (c *Contract) required(e *passerelle.Event, l *passerelle.Link) error {
 		Local: "champs obligatoires absents ou vides : " + strings.Join(missing, ", ") + " ; complétez-les puis affectez de nouveau le ticket"}
 }
 
-func (c *Contract) given1(e *passerelle.Event, name string) string {
-	if v := e.Fields[name]; v != "0" || c.fields[name].Type != "key" {
-		return v
-	}
-	return "" // iTop writes an empty external key as "0"
-}
-
 // nameCaller puts the caller's name into the description (R4): the reporter
 // over there is a generic one.
 func (c *Contract) nameCaller(e *passerelle.Event) {
@@ -191,8 +237,9 @@ func (c *Contract) nameCaller(e *passerelle.Event) {
 	e.Fields["description"] = richtext.Escape("Demandeur : "+name) + e.Fields["description"]
 }
 
+// isDigits is true for the empty string too.
 func isDigits(s string) bool {
-	return strings.Trim(s, "0123456789") == ""
+	return strings.Trim(s, "0123456789") == "" // Trim stops at anything else
 }
 
 const uaiLetters = "ABCDEFGHJKLMNPRSTUVWXYZ"

@@ -69,7 +69,11 @@ func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
 	columns = append(columns, c.Target)
 	for i, name := range columns {
 		if name == "" || slices.Contains(columns[:i], name) {
-			p.add(contractFile, contract.line("catalogue"), "give each column and the target a heading of its own", "catalogue: heading %q is empty or stands twice", name)
+			at := contract.line("catalogue.target")
+			if i < len(c.Columns) {
+				at = contract.line(fmt.Sprintf("catalogue.columns[%d]", i))
+			}
+			p.add(contractFile, max(at, contract.line("catalogue")), "give each column and the target a heading of its own", "catalogue: heading %q is empty or stands twice", name)
 			return nil
 		}
 	}
@@ -153,20 +157,20 @@ func (c *Catalogue) ambiguous(names map[string]string, rows []row) error {
 	ask, list := c.ask(names), c.list(rows)
 	return &passerelle.Error{Op: "catalogue", Class: passerelle.Refused, Rule: "R7",
 		Err:   fmt.Errorf("%s fits several entries of the catalogue, with different components", ask),
-		Hint:  "give what is missing; it is one of: " + list,
-		Local: ask + " convient à plusieurs entrées du catalogue ; précisez laquelle : " + list}
+		Hint:  "give what is missing; it is one of: " + strings.Join(list, "; "),
+		Local: ask + " convient à plusieurs entrées du catalogue ; précisez laquelle : " + strings.Join(list, " ; ")}
 }
 
 func (c *Catalogue) noMatch(names map[string]string) error {
 	ask, list := c.ask(names), c.list(c.nearest(names))
 	return &passerelle.Error{Op: "catalogue", Class: passerelle.Refused, Rule: "R7",
 		Err:   fmt.Errorf("%s is no entry of the catalogue", ask),
-		Hint:  "nearest: " + list,
-		Local: ask + " n'est pas une entrée du catalogue ; les plus proches : " + list}
+		Hint:  "nearest: " + strings.Join(list, "; "),
+		Local: ask + " n'est pas une entrée du catalogue ; les plus proches : " + strings.Join(list, " ; ")}
 }
 
 // list names rows, the first eight and how many more.
-func (c *Catalogue) list(rows []row) string {
+func (c *Catalogue) list(rows []row) []string {
 	const most = 8
 	var out []string
 	for _, r := range rows[:min(len(rows), most)] {
@@ -175,7 +179,7 @@ func (c *Catalogue) list(rows []row) string {
 	if more := len(rows) - most; more > 0 {
 		out = append(out, fmt.Sprintf("… (+%d)", more))
 	}
-	return strings.Join(out, "; ")
+	return out
 }
 
 // nearest are the rows that agree with the names in most columns.

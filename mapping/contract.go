@@ -10,22 +10,15 @@
 package mapping
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
 	"passerelle"
 )
-
-const contractFile = "contract.yaml"
 
 // Contract is one version of an agreement between two parties.
 type Contract struct {
@@ -61,7 +54,8 @@ type Contract struct {
 	signals   []signal
 	lifecycle lifecycle
 	templates map[Send]*template
-	facts     []string // the fields of the create that later templates name
+	facts     []string  // the fields of the create that later templates name
+	source    *ast.File // contract.yaml, for the lines of its mistakes; kept during Load
 }
 
 // Party is one of the two who signed.
@@ -75,6 +69,14 @@ type Party struct {
 	// timezone, as iTop) or offset (2006-01-02T15:04:05.000+0100, as Jira);
 	// default local for the requester, offset for the partner.
 	Dates string `yaml:"dates"`
+}
+
+// party is the one behind a side.
+func (c *Contract) party(s passerelle.Side) Party {
+	if s == passerelle.Partner {
+		return c.Between.Partner
+	}
+	return c.Between.Requester
 }
 
 // AtEscalation says what of a ticket's history travels with its escalation
@@ -99,88 +101,32 @@ type catalogueSpec struct {
 }
 
 // Load reads a contract folder. Its error is Problems: all mistakes at once.
+// The contract may be used only if there is none.
 func Load(fsys fs.FS) (*Contract, error) {
 	var p Problems
 	c := readContract(fsys, &p)
-	c.fields = readFields(fsys, &p)
+	if c.fields = readFields(fsys, &p); len(c.fields) == 0 {
+		return c, p.err() // every other file names fields
+	}
 	c.values = readValues(fsys, c.fields, &p)
 	c.signals = readSignals(fsys, c.fields, c.values, &p)
-	c.Catalogue = readCatalogue(fsys, c.CatalogueSpec, c.fields, &p)
+	c.Catalogue = readCatalogue(fsys, c, &p)
 	c.templates = readTemplates(fsys, c, &p)
 	c.lifecycle = readLifecycle(fsys, c, &p)
 	c.checkNotes(&p)
 	c.checkNamedFields(&p)
 	c.findFacts()
+	c.source = nil
 	return c, p.err()
 }
 
-func readContract(fsys fs.FS, p *Problems) *Contract {
-	c := &Contract{Timezone: "Europe/Paris", LimitBytes: 10 << 20, OwnRef: "FRS-%06d",
-		AtEscalation: AtEscalation{PublicLog: "newest", PrivateLog: "none", Attachments: "all"},
-		Notes:        Notes{Requester: "update-private-log", Partner: "update-private-log"}, Zone: time.UTC}
-	c.Between.Requester.LastUpdateBy, c.Between.Partner.LastUpdateBy = "customer", "provider"
-	c.Between.Requester.Dates, c.Between.Partner.Dates = "local", "offset"
-	b, err := fs.ReadFile(fsys, contractFile)
-	if err != nil {
-		p.add(contractFile, 0, "a contract folder begins with it; docs/contracts.md describes it", "cannot be read: %v", err)
-		return c
+// template finds what a Send names, the gateway's own note too; nil if there is
+// none.
+func (c *Contract) template(s Send) *template {
+	if s.Template == NoteTemplate {
+		return c.noteTemplate(s.To)
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
-		line, text := YAMLError(err)
-		p.add(contractFile, line, "docs/contracts.md lists every key", "%s", text)
-	}
-	c.checkScalars(p)
-	return c
-}
-
-func (c *Contract) checkScalars(p *Problems) {
-	if c.Name == "" || c.Version == "" {
-		p.add(contractFile, 0, "give both", "name and version are missing")
-	}
-	if zone, err := time.LoadLocation(c.Timezone); err == nil {
-		c.Zone = zone
-	} else {
-		p.add(contractFile, 0, "such as Europe/Paris", "timezone %q is unknown", c.Timezone)
-	}
-	if c.LimitBytes <= 0 {
-		p.add(contractFile, 0, "a number of bytes such as 10485760", "limit_bytes is %d", c.LimitBytes)
-	}
-	if s := fmt.Sprintf(c.OwnRef, 7); strings.Contains(s, "%!") {
-		p.add(contractFile, 0, "one %d, such as FRS-%06d", "own_ref %q is no format for one number", c.OwnRef)
-	}
-	oneOf := func(key, v string, ok ...string) {
-		if !slices.Contains(ok, v) {
-			p.add(contractFile, 0, "one of "+strings.Join(ok, ", "), "%s is %q", key, v)
-		}
-	}
-	oneOf("between.requester.dates", c.Between.Requester.Dates, "local", "offset")
-	oneOf("between.partner.dates", c.Between.Partner.Dates, "local", "offset")
-	oneOf("at_escalation.public_log", c.AtEscalation.PublicLog, "newest", "all", "none")
-	oneOf("at_escalation.private_log", c.AtEscalation.PrivateLog, "newest", "none")
-	oneOf("at_escalation.attachments", c.AtEscalation.Attachments, "all", "none")
-	for _, k := range c.Keys {
-		oneOf("keys", k, "provider_id", "customer_ref")
-	}
-}
-
-func (c *Contract) checkNotes(p *Problems) {
-	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
-		t := c.noteTemplate(side)
-		switch {
-		case t == nil:
-			p.add(contractFile, 0, "name a template of to-"+string(side), "notes.%s is no template", side)
-		case !t.fields["private_log"]:
-			p.add(contractFile, 0, "take update-private-log", "notes.%s must be a template of the private journal", side)
-		}
-	}
-}
-
-func (c *Contract) checkNamedFields(p *Problems) {
-	for key, name := range map[string]string{"uai": c.UAI, "caller": c.Caller} {
-		if name != "" && c.fields[name] == nil {
-			p.add(contractFile, 0, "name a field of fields.csv", "%s: field %q is unknown", key, name)
-		}
-	}
+	return c.templates[s]
 }
 
 func (c *Contract) noteTemplate(to passerelle.Side) *template {
@@ -195,7 +141,7 @@ func (c *Contract) noteTemplate(to passerelle.Side) *template {
 // more of a person's data is kept than messages need.
 func (c *Contract) findFacts() {
 	for _, f := range c.fields {
-		if f.Create == "" || f.Type == "log" {
+		if f.Create == "" || f.Type == "log" || slices.Contains(specials, f.Name) {
 			continue
 		}
 		for s, t := range c.templates {
@@ -212,26 +158,6 @@ func (c *Contract) findFacts() {
 func (c *Contract) StatusWords(side passerelle.Side, s passerelle.State) []string {
 	words, _ := c.values.words("status", side, string(s))
 	return words
-}
-
-var yamlLine = regexp.MustCompile(`^\[(\d+):\d+\] `)
-
-// YAMLError splits an error of the YAML reader into the line it is about (0 if
-// unknown) and its first sentence, without the excerpt that follows.
-func YAMLError(err error) (line int, text string) {
-	text, _, _ = strings.Cut(err.Error(), "\n")
-	var ye yaml.Error
-	if errors.As(err, &ye) {
-		text = ye.GetMessage()
-		if tok := ye.GetToken(); tok != nil && tok.Position != nil {
-			line = tok.Position.Line
-		}
-	}
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
-	}
-	return line, text
 }
 
 // Summary says in one line how large the contract is.

@@ -48,8 +48,7 @@ func readTable(fsys fs.FS, file string, columns []string, p *Problems) *table {
 		return t
 	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(b) {
-		p.add(file, badLine(b), "save it as « CSV UTF-8 », not Windows-1252", "is not UTF-8")
+	if !isUTF8(b, file, p) {
 		return t
 	}
 	records, lines, err := parseCSV(b)
@@ -67,6 +66,14 @@ func readTable(fsys fs.FS, file string, columns []string, p *Problems) *table {
 		t.rows = rowsOf(records, lines)
 	}
 	return t
+}
+
+func isUTF8(b []byte, file string, p *Problems) bool {
+	if utf8.Valid(b) {
+		return true
+	}
+	p.add(file, badLine(b), "save it as UTF-8 (a spreadsheet: « CSV UTF-8 »), not Windows-1252", "is not UTF-8")
+	return false
 }
 
 // badLine is the line of the first byte that is not UTF-8.
@@ -159,7 +166,7 @@ func rowsOf(records [][]string, lines []int) []row {
 		for j, cell := range rec {
 			cell = strings.TrimSpace(cell)
 			blank = blank && cell == ""
-			if j < len(records[0]) {
+			if j < len(records[0]) && records[0][j] != "" {
 				r.cells[records[0][j]] = cell
 			}
 		}

@@ -18,12 +18,8 @@ const OffsetTime = "2006-01-02T15:04:05.000-0700"
 
 // dateFor writes a date of the contract as a side's tool wants it.
 func (c *Contract) dateFor(to passerelle.Side, v string) string {
-	party := c.Between.Requester
-	if to == passerelle.Partner {
-		party = c.Between.Partner
-	}
 	t, err := time.ParseInLocation(LocalTime, v, c.Zone)
-	if err != nil || party.Dates == "local" {
+	if err != nil || c.party(to).Dates == "local" {
 		return v
 	}
 	return t.Format(OffsetTime)
@@ -31,11 +27,14 @@ func (c *Contract) dateFor(to passerelle.Side, v string) string {
 
 // Interpret puts an event in the contract's words, in place: fields by the
 // contract's names, values by its values table, dates in the requester's local
-// time, and the kind that the signal means. Its errors are refusals.
+// time, an empty external key ("0") as empty, and the kind that the signal means.
+// It may be asked once only about one event. Its errors are refusals
+// (*passerelle.Error of class Refused).
 func (c *Contract) Interpret(e *passerelle.Event) error {
 	if e.From == passerelle.Partner {
 		c.rename(e)
 	}
+	c.tidy(e)
 	if err := c.translate(e); err != nil {
 		return err
 	}
@@ -59,15 +58,24 @@ func (c *Contract) rename(e *passerelle.Event) {
 			out[f.Name] = v
 		}
 	}
-	for name, v := range out {
-		if f := c.fields[name]; f != nil && f.Type == "date" {
-			out[name] = c.localDate(v)
-		}
-	}
 	e.Fields = out
 }
 
-// localDate writes a partner's date as the requester's tool wants it: a date
+// tidy takes a tool's habits out of the values.
+func (c *Contract) tidy(e *passerelle.Event) {
+	foreign := e.From == passerelle.Partner || c.party(e.From).Dates == "offset"
+	for name, v := range e.Fields {
+		switch f := c.fields[name]; {
+		case f == nil:
+		case f.Type == "key" && v == "0": // iTop's empty external key
+			e.Fields[name] = ""
+		case f.Type == "date" && foreign:
+			e.Fields[name] = c.localDate(v)
+		}
+	}
+}
+
+// localDate writes a foreign date as the requester's tool wants it: a date
 // alone means the end of that day (R18). What is no date stays as it is, for
 // the tool to refuse by name.
 func (c *Contract) localDate(v string) string {
@@ -82,29 +90,25 @@ func (c *Contract) localDate(v string) string {
 	return v
 }
 
-// translate replaces values by the contract's own words. A create's values
-// must all be known (R8, R9); elsewhere an unknown word stays as it is.
+// translate replaces values by the contract's own words. Those of a create must
+// all be known (R8, R9); elsewhere an unknown word stays as it is.
 func (c *Contract) translate(e *passerelle.Event) error {
 	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
-		if len(c.values[name]) == 0 {
-			continue
-		}
-		v, err := c.values.canonical(name, e.From, e.Fields[name])
+		word := e.Fields[name]
+		v, err := c.values.canonical(name, e.From, word)
 		if err == nil {
 			e.Fields[name] = v
-		} else if e.Kind == passerelle.Create {
-			return &passerelle.Error{Op: "create", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: c.ruleOf(name), Err: err, Hint: "it is one of " + c.values.known(name),
-				Local: fmt.Sprintf("valeur inconnue pour %s (%s) : « %s » ; valeurs admises : %s", c.fields[name].Label, name, e.Fields[name], c.values.known(name))}
+			continue
 		}
+		f := c.fields[name]
+		if e.Kind != passerelle.Create || f == nil || f.Create == "" {
+			continue
+		}
+		known := c.values.known(name)
+		return &passerelle.Error{Op: "create", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: f.Rule, Err: err, Hint: "it is one of " + known,
+			Local: fmt.Sprintf("%s (%s) : « %s » est une valeur inconnue ; valeurs admises : %s", f.Label, name, word, known)}
 	}
 	return nil
-}
-
-func (c *Contract) ruleOf(field string) string {
-	if f := c.fields[field]; f != nil {
-		return f.Rule
-	}
-	return ""
 }
 
 // signify finds what a tool's signal means.
@@ -121,16 +125,20 @@ func (c *Contract) signify(e *passerelle.Event) error {
 		known = append(known, c.describe(s))
 	}
 	return &passerelle.Error{Op: "event", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R13",
-		Err:   fmt.Errorf("« %s » from the %s means nothing in contract %s%s", e.Signal, e.From, c.Name, c.given(e)),
-		Local: fmt.Sprintf("« %s » n'est pas prévu par le contrat", e.Signal),
+		Err:   fmt.Errorf("« %s » from the %s%s means nothing in contract %s", e.Signal, e.From, c.given(e), c.Name),
+		Local: fmt.Sprintf("« %s » n'est pas prévu par le contrat, qui connaît : %s", e.Signal, strings.Join(known, ", ")),
 		Hint:  "known: " + strings.Join(known, ", ")}
 }
 
+// describe writes a row of signals.csv in its side's own words.
 func (c *Contract) describe(s signal) string {
 	if s.when == "" {
 		return s.word
 	}
-	words, _ := c.values.words(s.field, s.side, s.value)
+	words, ok := c.values.words(s.field, s.side, s.value)
+	if !ok {
+		words = []string{s.value}
+	}
 	return s.word + " with " + s.field + " " + strings.Join(words, " or ")
 }
 
@@ -138,6 +146,9 @@ func (c *Contract) describe(s signal) string {
 func (c *Contract) given(e *passerelle.Event) string {
 	for _, s := range c.signals {
 		if s.side == e.From && same(s.word, e.Signal) && s.field != "" {
+			if e.Fields[s.field] == "" {
+				return " without " + s.field
+			}
 			return fmt.Sprintf(" with %s « %s »", s.field, e.Fields[s.field])
 		}
 	}

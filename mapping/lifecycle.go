@@ -47,11 +47,11 @@ func (lc lifecycle) find(s passerelle.State, from passerelle.Side, k passerelle.
 }
 
 // allowed lists what this side may say in this state, for hints.
-func (lc lifecycle) allowed(s passerelle.State, from passerelle.Side) []string {
-	var out []string
+func (lc lifecycle) allowed(s passerelle.State, from passerelle.Side) []passerelle.Kind {
+	var out []passerelle.Kind
 	for _, k := range passerelle.Kinds() {
 		if r := lc.find(s, from, k); r != nil && !r.no && (!r.same || len(r.sends) > 0) {
-			out = append(out, string(k))
+			out = append(out, k)
 		}
 	}
 	return out
@@ -110,7 +110,7 @@ func (lc lifecycle) reachable(p *Problems) {
 		for s, sides := range lc {
 			for _, kinds := range sides {
 				for _, r := range kinds {
-					if reached[s] && !r.no && !reached[r.next] {
+					if reached[s] && !reached[r.next] { // a refusal leads nowhere: its next is empty
 						reached[r.next], changed = true, true
 					}
 				}
@@ -167,6 +167,9 @@ func readSends(r row, c *Contract, p *Problems) []Send {
 		side, name, ok := strings.Cut(word, ":")
 		s := Send{To: passerelle.Side(side), Template: name}
 		t := c.template(s)
+		if name == NoteTemplate && t == nil && (s.To == passerelle.Requester || s.To == passerelle.Partner) {
+			continue // contract.yaml names it wrongly, and is told
+		}
 		if !ok || t == nil {
 			p.add(lifecycleFile, r.line, "side:template, such as partner:create; the templates are the files of to-partner and to-requester", "send: there is no template %q", word)
 			continue

@@ -25,6 +25,9 @@ type Field struct {
 	line    int
 }
 
+// rich tells whether the field's text is HTML.
+func (f *Field) rich() bool { return f.Type == "html" || f.Type == "log" }
+
 var (
 	fieldTypes   = []string{"text", "html", "log", "date", "key", "id"}
 	fieldCreates = []string{"required", "optional", "auto", ""}
@@ -32,6 +35,7 @@ var (
 
 func readFields(fsys fs.FS, p *Problems) map[string]*Field {
 	const file = "fields.csv"
+	before := len(*p)
 	t := readTable(fsys, file, []string{"name", "label", "type", "create", "later", "partner", "rule"}, p)
 	fields, partner := map[string]*Field{}, map[string]*Field{}
 	for _, r := range t.rows {
@@ -59,6 +63,9 @@ func readFields(fsys fs.FS, p *Problems) map[string]*Field {
 			p.add(file, r.line, "one field for each of the partner's codes", "partner %q is already on line %d, for %q", f.Partner, old.line, old.Name)
 		}
 		fields[f.Name], partner[f.Partner] = f, f
+	}
+	if len(fields) == 0 && len(*p) == before {
+		p.add(file, 0, "give each piece of the ticket a row", "names no fields")
 	}
 	return fields
 }

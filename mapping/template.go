@@ -3,11 +3,10 @@ package mapping
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -26,7 +25,7 @@ type template struct {
 	to       passerelle.Side
 	root     *node
 	fields   map[string]bool // every field it names
-	public   bool            // it carries the public journal and not the private one
+	public   bool            // it carries the public journal
 	files    bool            // it carries attachments
 	stimulus bool            // it changes the ticket's state
 }
@@ -35,8 +34,8 @@ type template struct {
 type node struct {
 	members []member  // of an object
 	items   []*node   // of an array
-	object  bool      //
-	array   bool      //
+	object  bool      // {…}, even an empty one
+	array   bool      // […]
 	text    []segment // of a string
 	literal string    // any other value, as written
 	oql     *oql      // a string that asks iTop for a catalogue entry
@@ -49,6 +48,24 @@ type member struct {
 	value *node
 }
 
+// member is an object's value of that name, or nil.
+func (n *node) member(name string) *node {
+	for _, m := range n.members {
+		if m.name == name {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// plain is a string's text, if it has no placeholders.
+func (n *node) plain() string {
+	if len(n.text) == 1 {
+		return n.text[0].text
+	}
+	return ""
+}
+
 // segment is plain text, or a placeholder $this->verb(field)$.
 type segment struct {
 	text  string
@@ -56,226 +73,111 @@ type segment struct {
 	field string
 }
 
-var verbs = []string{"html", "head_html", "text", "head", "label", "value"}
-
-// placeholder matches $this->field$ and $this->verb(field)$; the annex also
-// prints the arrow as -&gt; and escapes underscores.
-var placeholder = regexp.MustCompile(`\$this(?:->|-&gt;)([a-z_\\]+)(?:\(([a-z_\\]+)\))?\$`)
-
-// specials are the placeholders that the broker fills from the link and the
-// file at hand, whatever the fields table says (R26).
-var specials = []string{"id", "ref", "customer_id", "customer_ref", "provider_id", "provider_ref", "data", "filename", "mimetype"}
-
 func readTemplates(fsys fs.FS, c *Contract, p *Problems) map[Send]*template {
 	out := map[Send]*template{}
-	for dir, side := range map[string]passerelle.Side{"to-partner": passerelle.Partner, "to-requester": passerelle.Requester} {
+	for _, side := range []passerelle.Side{passerelle.Partner, passerelle.Requester} {
+		dir := "to-" + string(side)
 		names, _ := fs.Glob(fsys, dir+"/*.json")
 		if len(names) == 0 {
 			p.add(dir, 0, "put the annex's messages there, one a file", "holds no templates")
 		}
 		for _, file := range names {
-			if t := readTemplate(fsys, file, side, c, p); t != nil {
-				out[Send{side, strings.TrimSuffix(path.Base(file), ".json")}] = t
+			name := strings.TrimSuffix(path.Base(file), ".json")
+			if name == NoteTemplate {
+				p.add(file, 0, "give the file another name", "%q means the gateway's own notes", name)
 			}
+			out[Send{side, name}] = readTemplate(fsys, file, side, c, p)
 		}
 	}
 	return out
 }
 
+// readTemplate reads one file; without a root if it cannot.
 func readTemplate(fsys fs.FS, file string, to passerelle.Side, c *Contract, p *Problems) *template {
+	t := &template{file: file, to: to, fields: map[string]bool{}}
 	b, err := fs.ReadFile(fsys, file)
 	if err != nil {
-		p.add(file, 0, "", "cannot be read: %v", err)
-		return nil
+		p.add(file, 0, "give the gateway's account the right to read it", "cannot be read: %v", err)
+		return t
 	}
-	t := &template{file: file, to: to, fields: map[string]bool{}}
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	if !isUTF8(b, file, p) {
+		return t
+	}
 	ps := &templateParser{t: t, src: b, dec: json.NewDecoder(bytes.NewReader(b)), c: c, p: p}
 	ps.dec.UseNumber()
 	root, err := ps.value()
 	if err == nil {
 		if _, more := ps.dec.Token(); more != io.EOF {
-			err = fmt.Errorf("there is more after the message")
+			err = errors.New("there is more after the message")
 		}
+	}
+	if err == io.EOF {
+		err = errors.New("it ends before the message does")
 	}
 	if err != nil {
 		p.add(file, ps.line(), "check commas, quotes and braces near this line", "is not JSON: %v", err)
-		return nil
+		return t
 	}
 	if !root.object {
 		p.add(file, 1, "a message is an object { … }", "is not a message")
-		return nil
+		return t
 	}
 	t.root = root
 	t.files = t.fields["data"]
-	t.stimulus = slices.ContainsFunc(root.members, func(m member) bool { return m.name == "stimulus" })
-	// R16: public only if it names the public journal and never the private one.
-	t.public = t.fields["public_log"] && !t.fields["private_log"]
+	t.stimulus = root.member("stimulus") != nil
+	t.public = t.fields["public_log"]
+	ps.checkOperation()
+	ps.checkJournals(root, "")
+	ps.checkLookups(root, false)
 	return t
 }
 
-type templateParser struct {
-	t   *template
-	src []byte
-	dec *json.Decoder
-	c   *Contract
-	p   *Problems
-}
+// operations are those that the annex uses (R26).
+var operations = []string{"core/create", "core/update", "core/apply_stimulus", "syn/addattachment"}
 
-// line is the line that the decoder has come to.
-func (ps *templateParser) line() int {
-	n := min(int(ps.dec.InputOffset()), len(ps.src))
-	return 1 + bytes.Count(ps.src[:n], []byte("\n"))
-}
-
-func (ps *templateParser) value() (*node, error) {
-	tok, err := ps.dec.Token()
-	if err != nil {
-		return nil, err
+func (ps *templateParser) checkOperation() {
+	op, line := "", 1
+	if n := ps.t.root.member("operation"); n != nil {
+		op, line = n.plain(), n.line
 	}
-	n := &node{line: ps.line()}
-	switch v := tok.(type) {
-	case json.Delim:
-		if v == '{' {
-			return n, ps.object(n)
-		}
-		return n, ps.array(n)
-	case string:
-		ps.str(n, v)
-	case json.Number:
-		n.literal = v.String()
-	case bool:
-		n.literal = fmt.Sprint(v)
-	case nil:
-		n.literal = "null"
+	if !slices.Contains(operations, op) {
+		ps.p.add(ps.t.file, line, "one of "+strings.Join(operations, ", "), "operation is %q", op)
 	}
-	return n, nil
-}
-
-func (ps *templateParser) object(n *node) error {
-	n.object = true
-	for ps.dec.More() {
-		key, err := ps.dec.Token()
-		if err != nil {
-			return err
-		}
-		v, err := ps.value()
-		if err != nil {
-			return err
-		}
-		name := key.(string)
-		if slices.ContainsFunc(n.members, func(m member) bool { return m.name == name }) {
-			ps.p.add(ps.t.file, v.line, "keep one of them", "%q stands twice in one object", name)
-		}
-		n.members = append(n.members, member{name, v})
-		n.dynamic = n.dynamic || v.dynamic
-	}
-	_, err := ps.dec.Token()
-	return err
-}
-
-func (ps *templateParser) array(n *node) error {
-	n.array = true
-	for ps.dec.More() {
-		v, err := ps.value()
-		if err != nil {
-			return err
-		}
-		n.items = append(n.items, v)
-		n.dynamic = n.dynamic || v.dynamic
-	}
-	_, err := ps.dec.Token()
-	return err
-}
-
-func (ps *templateParser) str(n *node, s string) {
-	n.text = ps.segments(n, s)
-	n.dynamic = len(n.text) > 1 || len(n.text) == 1 && n.text[0].field != ""
-	if strings.HasPrefix(s, "SELECT ") {
-		n.oql = ps.parseOQL(n, s)
+	if op == "core/apply_stimulus" && !ps.t.stimulus {
+		ps.p.add(ps.t.file, line, "add a stimulus such as ev_assign, or take core/update", "core/apply_stimulus without a stimulus")
 	}
 }
 
-// segments splits a string at its placeholders and checks each.
-func (ps *templateParser) segments(n *node, s string) []segment {
-	var out []segment
-	for s != "" {
-		m := placeholder.FindStringSubmatchIndex(s)
-		if m == nil {
-			ps.noStray(n, s)
-			return append(out, segment{text: s})
-		}
-		if m[0] > 0 {
-			ps.noStray(n, s[:m[0]])
-			out = append(out, segment{text: s[:m[0]]})
-		}
-		seg := segment{field: strings.ReplaceAll(s[m[2]:m[3]], `\`, "")}
-		if m[4] >= 0 {
-			seg.verb, seg.field = seg.field, strings.ReplaceAll(s[m[4]:m[5]], `\`, "")
-		}
-		ps.check(n, seg, s[m[0]:m[1]])
-		out = append(out, seg)
-		s = s[m[1]:]
+// checkJournals keeps the two journals apart: a private note must never come
+// out public (R16).
+func (ps *templateParser) checkJournals(n *node, name string) {
+	if name == "" && ps.t.fields["public_log"] && ps.t.fields["private_log"] {
+		ps.p.add(ps.t.file, 1, "make two templates of it", "names both the public and the private journal")
 	}
-	return out
-}
-
-// noStray reports a $this that is no placeholder this program knows.
-func (ps *templateParser) noStray(n *node, s string) {
-	if i := strings.Index(s, "$this"); i >= 0 {
-		ps.p.add(ps.t.file, n.line, "$this->field$ or $this->verb(field)$, with the verbs "+strings.Join(verbs, ", "), "unknown placeholder %q", s[i:min(len(s), i+40)])
+	for _, s := range n.text {
+		if name == "public_log" && s.field == "private_log" {
+			ps.p.add(ps.t.file, n.line, "write it to private_log", "the private journal would be written to public_log")
+		}
+	}
+	for _, m := range n.members {
+		ps.checkJournals(m.value, m.name)
+	}
+	for _, item := range n.items {
+		ps.checkJournals(item, name)
 	}
 }
 
-func (ps *templateParser) check(n *node, seg segment, written string) {
-	if seg.verb != "" && !slices.Contains(verbs, seg.verb) {
-		ps.p.add(ps.t.file, n.line, "the verbs are "+strings.Join(verbs, ", "), "unknown placeholder %q: no verb %q", written, seg.verb)
+// checkLookups reports a catalogue look-up outside a list: it may find several
+// components (R7).
+func (ps *templateParser) checkLookups(n *node, inList bool) {
+	if n.oql != nil && !inList {
+		ps.p.add(ps.t.file, n.line, "put it in a list, [ … ]: it may find several components", "a catalogue look-up stands outside a list")
 	}
-	if slices.Contains(specials, seg.field) {
-		ps.t.fields[seg.field] = true
-		return
+	for _, m := range n.members {
+		ps.checkLookups(m.value, inList)
 	}
-	f := ps.c.fieldOf(seg.field)
-	if f == nil {
-		ps.p.add(ps.t.file, n.line, "add it to fields.csv, or correct the name", "unknown placeholder %q: no field %q", written, seg.field)
-		return
+	for _, item := range n.items {
+		ps.checkLookups(item, true)
 	}
-	ps.t.fields[f.Name] = true
-	if seg.verb == "value" && len(ps.c.values[f.Name]) == 0 {
-		ps.p.add(ps.t.file, n.line, "add its values to values.csv", "%q: field %q has no values", written, f.Name)
-	}
-}
-
-// fieldOf finds a field by its name, or "service_name" for "service_id", as
-// iTop names what an external key points at.
-func (c *Contract) fieldOf(name string) *Field {
-	if f := c.fields[name]; f != nil {
-		return f
-	}
-	if base, ok := strings.CutSuffix(name, "_name"); ok {
-		return c.fields[base+"_id"]
-	}
-	return nil
-}
-
-// oql is a look-up of the catalogue written as the annex writes it: SELECT
-// ServiceSubcategory WHERE name = "$this->servicesubcategory_name$" AND …. It is
-// never run as a query: the fields it names are looked up in catalogue.csv.
-type oql struct{ fields []string }
-
-func (ps *templateParser) parseOQL(n *node, s string) *oql {
-	q := &oql{}
-	for _, seg := range n.text {
-		if f := ps.c.fieldOf(seg.field); seg.field != "" && f != nil {
-			q.fields = append(q.fields, f.Name)
-		}
-	}
-	for _, col := range ps.c.Catalogue.Columns {
-		if !slices.Contains(q.fields, col.Field) {
-			ps.p.add(ps.t.file, n.line, "name every column of the catalogue", "the look-up does not name %q", col.Field)
-		}
-	}
-	if len(ps.c.Catalogue.Columns) == 0 {
-		ps.p.add(ps.t.file, n.line, "describe catalogue.csv in contract.yaml", "the look-up %q needs a catalogue", s[:min(len(s), 40)])
-	}
-	return q
 }
