@@ -31,6 +31,10 @@ type Event struct {
 	// unless another name has claimed that alias already. A pushed file has one,
 	// because only a later reading tells the attachment's id.
 	Alias string `json:"alias,omitempty"`
+	// Private says that a file was shown in private only, and Edited that an
+	// entry is a new form of one that travelled before (R33).
+	Private bool `json:"private,omitempty"`
+	Edited  bool `json:"edited,omitempty"`
 	// Mark is the id of the gateway's own message that made this change, where
 	// the tool keeps our marks: such an event is an echo (R17).
 	Mark string `json:"mark,omitempty"`

@@ -15,7 +15,8 @@ import (
 // only; a package that is not named may not exist.
 var rules = map[string][]string{
 	".":                     {},
-	"adapters":              {".", "adapters/itop", "adapters/jira"},
+	"adapters":              {".", "adapters/agent", "adapters/itop", "adapters/jira"},
+	"adapters/agent":        {"."},
 	"adapters/itop":         {".", "internal/richtext"},
 	"adapters/itop/itopsim": {"internal/fault"},
 	"adapters/jira":         {".", "internal/richtext"},
@@ -39,9 +40,9 @@ var rules = map[string][]string{
 // it can be replaced in one place.
 var modules = map[string][]string{
 	"go.etcd.io/bbolt":                    {"outbox"},
-	"github.com/go-resty/resty/v2":        {"adapters/itop", "adapters/jira"},
-	"github.com/tidwall/gjson":            {"adapters/itop", "adapters/jira", "internal/scenario", "internal/conversation"},
-	"github.com/tidwall/sjson":            {"adapters/itop"},
+	"github.com/go-resty/resty/v2":        {"adapters/jira"},
+	"github.com/tidwall/gjson":            {"adapters/agent", "adapters/itop", "adapters/jira", "internal/scenario", "internal/conversation"},
+	"github.com/tidwall/sjson":            {"adapters/agent", "adapters/jira", "adapters/itop"},
 	"github.com/prometheus/client_golang": {"internal/relay", "internal/wiring"},
 	"github.com/spf13/cobra":              {"cmd/gateway"},
 	"github.com/goccy/go-yaml":            {"mapping", "cmd/gateway", "internal/scenario"},

@@ -41,6 +41,7 @@ func (c *Contract) Admit(e *passerelle.Event, l *passerelle.Link) (*Step, error)
 		}
 	}
 	c.assign(r, e)
+	markEdited(e)
 	return &Step{Next: r.next, Same: r.same, Sends: c.sendsOf(r, e), Rule: r.rule}, nil
 }
 
@@ -60,9 +61,9 @@ func (c *Contract) Facts(e *passerelle.Event) map[string]string {
 func (c *Contract) sendsOf(r *rule, e *passerelle.Event) []Send {
 	var out []Send
 	for _, s := range r.sends {
-		// R16: the partner's private notes reach the requester only where the
-		// contract says so.
-		if e.Kind == passerelle.PrivateLog && s.To == passerelle.Requester && !c.PrivateLogToRequester {
+		// R16: what the partner's agents keep among themselves, notes and files,
+		// reaches the requester only where the contract says so.
+		if (e.Kind == passerelle.PrivateLog || e.Private) && s.To == passerelle.Requester && !c.PrivateLogToRequester {
 			continue
 		}
 		out = append(out, s)
@@ -81,6 +82,15 @@ func (c *Contract) assign(r *rule, e *passerelle.Event) {
 		}
 		if e.Fields[a.field] = a.value; a.from != "" {
 			e.Fields[a.field] = e.Fields[a.from]
+		}
+	}
+}
+
+// markEdited says of an entry that travels once more that it was changed (R33).
+func markEdited(e *passerelle.Event) {
+	for _, log := range []string{"public_log", "private_log"} {
+		if e.Edited && e.Fields[log] != "" {
+			e.Fields[log] = "<p><em>(modifié)</em></p>" + e.Fields[log]
 		}
 	}
 }

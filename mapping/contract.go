@@ -62,9 +62,6 @@ type Contract struct {
 type Party struct {
 	Name string `yaml:"name"`
 	Tool string `yaml:"tool"`
-	// LastUpdateBy is what last_update_by says when this party made the change
-	// (R17); default customer for the requester, provider for the partner.
-	LastUpdateBy string `yaml:"last_update_by"`
 	// Dates is how this party's tool writes them: local (2006-01-02 15:04:05, in
 	// timezone, as iTop) or offset (2006-01-02T15:04:05.000+0100, as Jira);
 	// default local for the requester, offset for the partner.

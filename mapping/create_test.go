@@ -160,11 +160,11 @@ func TestR9Impact(t *testing.T) {
 // TestUnknownValuesElsewhereStay: only a create is refused for a value.
 func TestUnknownValuesElsewhereStay(t *testing.T) {
 	c := load(t, folder(t))
-	e := &passerelle.Event{From: passerelle.Partner, Kind: passerelle.PublicLog, Fields: map[string]string{"priority": "Énorme", "author": "a", "edited": "1", "customfield_1": "x", "status": "Inconnu"}}
+	e := &passerelle.Event{From: passerelle.Partner, Kind: passerelle.PublicLog, Fields: map[string]string{"priority": "Énorme", "author": "a", "customfield_1": "x", "status": "Inconnu"}}
 	if err := c.Interpret(e); err != nil {
 		t.Fatal(err)
 	}
-	if want := map[string]string{"impact_id": "Énorme", "author": "a", "edited": "1", "status": "Inconnu"}; !maps.Equal(e.Fields, want) {
+	if want := map[string]string{"impact_id": "Énorme", "author": "a", "status": "Inconnu"}; !maps.Equal(e.Fields, want) {
 		t.Errorf("got %v, want %v", e.Fields, want)
 	}
 	fields := given(t)

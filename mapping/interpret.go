@@ -49,7 +49,7 @@ func (c *Contract) Interpret(e *passerelle.Event) error {
 func (c *Contract) rename(e *passerelle.Event) {
 	out := map[string]string{}
 	for name, v := range e.Fields {
-		if c.fields[name] != nil || name == "author" || name == "edited" {
+		if c.fields[name] != nil || name == "author" {
 			out[name] = v
 		}
 	}

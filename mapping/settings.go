@@ -25,7 +25,6 @@ func readContract(fsys fs.FS, p *Problems) *Contract {
 	c := &Contract{Timezone: "Europe/Paris", LimitBytes: 10 << 20, OwnRef: "FRS-%06d",
 		AtEscalation: AtEscalation{PublicLog: "newest", PrivateLog: "none", Attachments: "all"},
 		Notes:        Notes{Requester: "update-private-log", Partner: "update-private-log"}, Zone: time.UTC}
-	c.Between.Requester.LastUpdateBy, c.Between.Partner.LastUpdateBy = "customer", "provider"
 	c.Between.Requester.Dates, c.Between.Partner.Dates = "local", "offset"
 	b, err := fs.ReadFile(fsys, contractFile)
 	if err != nil {

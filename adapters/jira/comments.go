@@ -172,7 +172,7 @@ func (j *Jira) commentEvent(issue string, c comment) *passerelle.Event {
 	name := commentName(issue, c.id, c.public)
 	if c.edited() {
 		name, e.At = editName(name, c.updated), c.updated
-		e.Fields["edited"] = "true"
+		e.Edited = true
 	}
 	e.Names = []string{name}
 	if c.original {

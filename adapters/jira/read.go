@@ -96,7 +96,7 @@ func (j *Jira) events(s *passerelle.Snapshot, comments []comment, files []attach
 	for _, f := range files {
 		e := j.fileEvent(s, f)
 		if onlyInternal(f.name, comments) {
-			e.Fields["internal"] = "true"
+			e.Private = true
 		}
 		add(1, f.id, e)
 	}

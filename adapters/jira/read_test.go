@@ -139,7 +139,7 @@ func TestR33EditedCommentIsNew(t *testing.T) {
 	e := events(b.read(id), "comment")
 	same(t, "events", len(e), 1)
 	same(t, "name", e[0].Names[0], first.Names[0]+"@"+e[0].At.UTC().Format("2006-01-02T15:04:05.000Z"))
-	same(t, "edited", e[0].Fields["edited"], "true")
+	same(t, "edited", e[0].Edited, true)
 	same(t, "text", e[0].Fields["public_log"], "<p>après</p>")
 	if !e[0].At.After(first.At) {
 		t.Error("an edit is as old as its comment")
@@ -183,7 +183,7 @@ func TestR17OurCommentTurnedPublicIsAnEcho(t *testing.T) {
 	e := events(b.read(id), "comment")[0]
 	same(t, "kind", e.Kind, passerelle.PublicLog)
 	same(t, "mark", e.Mark, m.ID)
-	same(t, "edited", e.Fields["edited"], "true")
+	same(t, "edited", e.Edited, true)
 }
 
 func TestR33GoneAndMoved(t *testing.T) {
@@ -211,9 +211,9 @@ func TestR16FileOfAnInternalComment(t *testing.T) {
 	b.says(id, "voir !c.png!", false)
 	var got []string
 	for _, e := range events(b.read(id), "attachment") {
-		got = append(got, e.Files[0].Name+e.Fields["internal"])
+		got = append(got, fmt.Sprint(e.Files[0].Name, e.Private))
 	}
-	same(t, "internal", got, []string{"a.pngtrue", "b.pngtrue", "c.png", "d.png"})
+	same(t, "internal", got, []string{"a.pngtrue", "b.pngtrue", "c.pngfalse", "d.pngfalse"})
 }
 
 func TestManyComments(t *testing.T) {
