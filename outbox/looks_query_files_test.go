@@ -38,7 +38,9 @@ func TestLooks(t *testing.T) {
 			r.Errorf("due before its time after a restart: %+v", l)
 		}
 		time.Sleep(time.Minute)
-		l = r.nextLook()
+		if r.nextLook() == nil {
+			r.Error("not due after its time")
+		}
 		r.reopen() // nobody has read it
 		l = r.nextLook()
 		r.looked(l, time.Now().Add(time.Hour), nil)

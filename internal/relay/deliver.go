@@ -47,8 +47,11 @@ func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 		return
 	}
 	level := r.Log.Info
-	if o.To == outbox.Parked {
+	switch o.To {
+	case outbox.Parked:
 		level = r.Log.Error
+	case outbox.Waiting, outbox.Dropped:
+		level = r.Log.Warn
 	}
 	level("delivery "+string(o.To), "event", e.ID, "contract", e.Contract, "ticket", d.ticket(), "to", e.To, "template", e.Template, "class", o.Class, "note", o.Note, "error", o.Error)
 }

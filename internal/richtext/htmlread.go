@@ -71,7 +71,6 @@ type htmlReader struct {
 	divs     []bool             // open div elements; true opened a quote
 	pre      *strings.Builder   // the text of the open pre, or nil
 	source   bool
-	foreign  int // open svg and math elements
 }
 
 // readHTML reads HTML in time linear in its size.
