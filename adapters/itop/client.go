@@ -1,138 +1,150 @@
 package itop
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
+	"sync/atomic"
 
-	"github.com/go-resty/resty/v2"
 	"github.com/tidwall/gjson"
 
 	"passerelle"
 )
 
-// maxAnswer bounds what is read of an answer, in bytes: an attachment of the
-// contract's limit in base64, and some.
+// maxAnswer bounds what is held of an answer, in bytes: the journals of a
+// ticket that has lived long, and some. Files pass through.
 const maxAnswer = 64 << 20
 
-func newClient(cfg Config) *resty.Client {
-	c := resty.New().SetTimeout(cfg.Timeout).SetRetryCount(0).
-		SetRedirectPolicy(resty.NoRedirectPolicy()).SetDoNotParseResponse(true)
-	if cfg.Transport != nil {
-		c.SetTransport(cfg.Transport)
+func newClient(cfg Config) *http.Client {
+	transport := cfg.Transport
+	if transport == nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		transport = own
 	}
-	if cfg.Transport == nil {
-		c.SetTLSClientConfig(&tls.Config{MinVersion: tls.VersionTLS12})
-	}
-	return c
+	// A redirected POST would lose its body: an answer like any other.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: transport, Timeout: cfg.Timeout, CheckRedirect: stay}
 }
 
-// call makes one request and returns iTop's answer. write tells whether it may
-// have an effect, so that a lost answer is told from a failed request. file, if
-// any, takes the place of passerelle.DataToken in body.
-func (t *ITop) call(ctx context.Context, body []byte, write bool, file io.Reader) (gjson.Result, error) {
+// call is one request to the iTop.
+type call struct {
+	body  []byte                          // the message
+	write bool                            // it may have an effect, so that a lost answer is told from a failed request
+	file  *upload                         // takes the place of passerelle.DataToken in body
+	read  func(io.Reader) ([]byte, error) // reads the answer; nil: whole
+}
+
+// call makes one request and returns iTop's answer.
+func (t *ITop) call(ctx context.Context, c call) (gjson.Result, error) {
 	if t.cfg.BaseURL == "" {
 		return gjson.Result{}, passerelle.Errorf(passerelle.Stuck, "itop", "no base_url is configured for the %s of %s", t.cfg.Side, t.cfg.Contract)
 	}
-	req := t.client.R().SetContext(ctx)
-	if t.cfg.Token != "" {
-		req.SetHeader("Auth-Token", t.cfg.Token.Reveal())
-	}
-	if file != nil {
-		t.streamed(req, body, file)
-	} else {
-		form := url.Values{"version": {t.cfg.Version}, "json_data": {string(body)}}
-		if t.cfg.Token == "" {
-			form.Set("auth_user", t.cfg.User)
-			form.Set("auth_pwd", t.cfg.Password.Reveal())
-		}
-		req.SetFormDataFromValues(form)
-	}
-	res, err := req.Post(strings.TrimRight(t.cfg.BaseURL, "/") + "/webservices/rest.php")
+	var tr trace
+	req, err := t.request(tr.watch(ctx), c)
 	if err != nil {
-		return gjson.Result{}, lost(err, write)
+		return gjson.Result{}, passerelle.Errorf(passerelle.Stuck, "itop", "%w", err)
 	}
-	defer res.RawBody().Close()
-	b, err := io.ReadAll(io.LimitReader(res.RawBody(), maxAnswer+1))
-	if err != nil || len(b) > maxAnswer {
-		return gjson.Result{}, unsure(write, "the answer was cut off: %v", err)
+	res, err := t.client.Do(req)
+	if err != nil {
+		return gjson.Result{}, tr.lost(err, c.write)
 	}
-	return t.judge(res, b, write, file != nil)
+	defer res.Body.Close()
+	if err := httpError(res, c.write); err != nil {
+		return gjson.Result{}, err
+	}
+	if c.read == nil {
+		c.read = whole
+	}
+	b, err := c.read(res.Body)
+	if err != nil {
+		return gjson.Result{}, cutOff(err, c.write)
+	}
+	return t.judge(b, c.write, c.file != nil)
 }
 
-// streamed sends the message as a multipart field, in which base64 needs no
-// escaping; the file passes through without being held in memory.
-func (t *ITop) streamed(req *resty.Request, body []byte, file io.Reader) {
-	pr, pw := io.Pipe()
-	mw := multipart.NewWriter(pw)
-	req.SetHeader("Content-Type", mw.FormDataContentType()).SetBody(pr)
-	go func() { pw.CloseWithError(t.writeParts(mw, body, file)) }() // ends when the request has read all, or closed its body
+// cutOff classifies an answer that could not be read; what our own side could
+// not keep of it has its class already.
+func cutOff(err error, write bool) error {
+	var e *passerelle.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	var not *errNotJSON
+	if errors.As(err, &not) {
+		return unsure(write, "the answer is not iTop's: %w", err)
+	}
+	return unsure(write, "the answer was cut off: %w", err)
 }
 
-func (t *ITop) writeParts(mw *multipart.Writer, body []byte, file io.Reader) error {
+// whole reads an answer into memory.
+func whole(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	if len(b) > maxAnswer {
+		return nil, fmt.Errorf("it has more than %d bytes", maxAnswer)
+	}
+	return b, err
+}
+
+// request builds the HTTP request. A message with a file is a multipart body,
+// in which base64 needs no escaping.
+func (t *ITop) request(ctx context.Context, c call) (*http.Request, error) {
 	fields := [][2]string{{"version", t.cfg.Version}}
 	if t.cfg.Token == "" {
 		fields = append(fields, [2]string{"auth_user", t.cfg.User}, [2]string{"auth_pwd", t.cfg.Password.Reveal()})
 	}
-	for _, f := range fields {
-		if err := mw.WriteField(f[0], f[1]); err != nil {
-			return err
+	var body io.Reader
+	var media string
+	var size int64
+	if c.file != nil {
+		var err error
+		if body, media, size, err = c.file.body(fields, c.body); err != nil {
+			return nil, err
 		}
+	} else {
+		form := url.Values{"json_data": {string(c.body)}}
+		for _, f := range fields {
+			form.Set(f[0], f[1])
+		}
+		text := form.Encode()
+		body, media, size = strings.NewReader(text), "application/x-www-form-urlencoded", int64(len(text))
 	}
-	w, err := mw.CreateFormField("json_data")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(t.cfg.BaseURL, "/")+"/webservices/rest.php", body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	before, after, _ := bytes.Cut(body, []byte(passerelle.DataToken))
-	if _, err := w.Write(before); err != nil {
-		return err
+	req.ContentLength = size // PHP behind a gateway may see no body without it
+	req.Header.Set("Content-Type", media)
+	if t.cfg.Token != "" {
+		req.Header.Set("Auth-Token", t.cfg.Token.Reveal())
 	}
-	enc := base64.NewEncoder(base64.StdEncoding, w)
-	if _, err := io.Copy(enc, file); err != nil {
-		return err
-	}
-	if err := enc.Close(); err != nil {
-		return err
-	}
-	if _, err := w.Write(after); err != nil {
-		return err
-	}
-	return mw.Close()
+	return req, nil
 }
 
 // judge gives an answer its fate. iTop says nearly everything with HTTP 200.
-func (t *ITop) judge(res *resty.Response, b []byte, write, big bool) (gjson.Result, error) {
-	if err := httpError(res, write); err != nil {
-		return gjson.Result{}, err
-	}
+func (t *ITop) judge(b []byte, write, big bool) (gjson.Result, error) {
 	if !shallow(b) || !gjson.ValidBytes(b) || !gjson.GetBytes(b, "code").Exists() {
-		return gjson.Result{}, unsure(write, "the answer is not iTop's: %s", snippet(b))
+		return gjson.Result{}, unsure(write, "the answer is not iTop's: %q", t.quote(string(b), 80))
 	}
 	ans := gjson.ParseBytes(b)
 	if code := ans.Get("code").Int(); code != codeOK {
-		return ans, codeError(int(code), ans.Get("message").String(), big)
+		return ans, t.codeError(int(code), ans.Get("message").String(), big)
 	}
 	// Each object has a code of its own.
-	var err error
 	for _, o := range objects(ans) {
-		if code := o.Get("code").Int(); code != codeOK && err == nil {
-			err = codeError(int(code), o.Get("message").String(), big)
+		if code := o.Get("code").Int(); code != codeOK {
+			return ans, t.codeError(int(code), o.Get("message").String(), big)
 		}
 	}
-	return ans, err
+	return ans, nil
 }
 
 // objects are an answer's objects; iTop writes null when there are none.
@@ -144,71 +156,45 @@ func objects(ans gjson.Result) []gjson.Result {
 	return out
 }
 
-func httpError(res *resty.Response, write bool) error {
-	code := res.StatusCode()
-	fail := func(class passerelle.Class, hint string) error {
-		return &passerelle.Error{Op: "itop", Class: class, Err: fmt.Errorf("HTTP %s", res.Status()), Hint: hint, After: retryAfter(res.Header())}
-	}
-	switch {
-	case code == http.StatusOK:
-		return nil
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return fail(passerelle.Denied, "check the account and the address that iTop allows")
-	case code == http.StatusTooManyRequests:
-		return fail(passerelle.Down, "")
-	case code == http.StatusServiceUnavailable:
-		return fail(passerelle.Down, "maintenance, or a proxy without its iTop")
-	case code == http.StatusRequestEntityTooLarge:
-		return fail(passerelle.Stuck, "raise the web server's body limit, PHP's post_max_size and upload_max_filesize")
-	case code >= 500 && write:
-		return fail(passerelle.Unsure, "")
-	case code >= 500, code == http.StatusNotFound, code >= 300 && code < 400:
-		return fail(passerelle.Down, "is base_url the address of this iTop?")
-	}
-	return fail(passerelle.Stuck, "")
+// trace notes how far a request came.
+type trace struct{ asked, connected atomic.Bool }
+
+func (tr *trace) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { tr.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { tr.connected.Store(true) },
+	})
 }
 
-// codeError classifies iTop's own codes. Its messages are in the account's
-// language: shown, never parsed.
-func codeError(code int, message string, big bool) error {
-	e := &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("code %d: %s", code, message)}
-	switch {
-	case code <= codeNoJSON && big:
-		// PHP drops the whole form of a body over post_max_size, so that the
-		// login looks wrong.
-		e.Hint = "most likely the file is over PHP's post_max_size: raise it on the iTop, or drop this entry"
-	case code == codeUnauthorised:
-		e.Class, e.Hint = passerelle.Denied, "check the technical account, its profile « REST Services User », and that the iTop is not read-only"
-	}
-	return e
-}
-
-func unsure(write bool, format string, args ...any) error {
-	if write {
-		return passerelle.Errorf(passerelle.Unsure, "itop", format, args...)
-	}
-	return passerelle.Errorf(passerelle.Down, "itop", format, args...)
-}
-
-// lost classifies a request without an answer: certainly not sent, or nobody
-// knows.
-func lost(err error, write bool) error {
-	var dns *net.DNSError
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &dns) {
-		return passerelle.Errorf(passerelle.Down, "itop", "%w", err)
+// lost classifies a request without an answer: certainly not sent (no
+// connection, no such name, no trust), or nobody knows.
+func (tr *trace) lost(err error, write bool) error {
+	var op *net.OpError
+	if tr.asked.Load() && !tr.connected.Load() || errors.As(err, &op) && op.Op == "dial" {
+		return passerelle.Errorf(passerelle.Down, "itop", "not sent: %w", err)
 	}
 	return unsure(write, "no answer: %w", err)
 }
 
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := strconv.Atoi(v); err == nil && n > 0 {
-		return time.Duration(n) * time.Second
+// newMask hides the configured secrets, also as a form would spell them: an
+// iTop in debug mode, or a proxy, may echo what it got.
+func newMask(cfg Config) *strings.Replacer {
+	var pairs []string
+	for _, s := range []passerelle.Secret{cfg.Password, cfg.Token} {
+		if s != "" {
+			pairs = append(pairs, s.Reveal(), s.String(), url.QueryEscape(s.Reveal()), s.String())
+		}
 	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(at))
+	return strings.NewReplacer(pairs...)
+}
+
+// quote is the beginning of what an iTop said, fit for an error.
+func (t *ITop) quote(s string, most int) string {
+	s = t.mask.Replace(s) // before it is cut: half a secret would not be found
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
-	return 0
+	return strings.ToValidUTF8(s, "?")
 }
 
 // shallow tells whether a JSON text nests no deeper than maxDepth.
@@ -234,20 +220,10 @@ func shallow(b []byte) bool {
 	return true
 }
 
-func snippet(b []byte) string {
-	if len(b) > 80 {
-		b = b[:80]
-	}
-	return strconv.Quote(strings.ToValidUTF8(string(b), "?"))
-}
-
 // query is a core/get, built as JSON so that no value is taken for syntax.
-func (t *ITop) query(ctx context.Context, class, key, fields string) (gjson.Result, error) {
-	body, err := json.Marshal(map[string]string{"operation": "core/get", "class": class, "key": key, "output_fields": fields})
-	if err != nil {
-		return gjson.Result{}, err
-	}
-	return t.call(ctx, body, false, nil)
+func query(class, key, fields string) []byte {
+	body, _ := json.Marshal(map[string]string{"operation": "core/get", "class": class, "key": key, "output_fields": fields}) // strings always marshal
+	return body
 }
 
 // errGone says that iTop knows no ticket of this key.
@@ -256,10 +232,10 @@ var errGone = errors.New("there is no such ticket")
 // ticket reads some fields of one ticket; errGone if there is none. Asking by
 // OQL tells absence by an empty list rather than by a message to parse.
 func (t *ITop) ticket(ctx context.Context, key, fields string) (gjson.Result, error) {
-	if strings.Trim(key, "0123456789") != "" || key == "" {
-		return gjson.Result{}, passerelle.Errorf(passerelle.Stuck, "itop", "%q is no key of a ticket", key)
+	if err := numeric(key); err != nil {
+		return gjson.Result{}, err
 	}
-	ans, err := t.query(ctx, t.cfg.Class, "SELECT "+t.cfg.Class+" WHERE id = "+key, fields)
+	ans, err := t.call(ctx, call{body: query(t.cfg.Class, "SELECT "+t.cfg.Class+" WHERE id = "+key, fields)})
 	if err != nil {
 		return gjson.Result{}, err
 	}
@@ -268,4 +244,12 @@ func (t *ITop) ticket(ctx context.Context, key, fields string) (gjson.Result, er
 		return gjson.Result{}, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Ticket: key, Err: errGone, Hint: "was it deleted? drop the entry, or restore the ticket"}
 	}
 	return found[0].Get("fields"), nil
+}
+
+// numeric refuses a key that is no number, before it becomes part of a query.
+func numeric(key string) error {
+	if strings.Trim(key, "0123456789") != "" || key == "" {
+		return passerelle.Errorf(passerelle.Stuck, "itop", "%q is no key of a ticket", key)
+	}
+	return nil
 }

@@ -2,8 +2,11 @@ package itop
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -29,10 +32,16 @@ func (t *ITop) Deliver(ctx context.Context, m *passerelle.Message, files passere
 	return r, named(err, m)
 }
 
-// named adds the ticket to an error.
+// named adds the operation and the ticket, as people call it, to an error.
 func named(err error, m *passerelle.Message) error {
-	if e, ok := err.(*passerelle.Error); ok && e.Ticket == "" {
-		e.Ticket, e.Op = m.Number, "itop: "+m.Op
+	var e *passerelle.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.Op = "itop: " + m.Op; m.Number != "" {
+		e.Ticket = m.Number
+	} else if e.Ticket == "" {
+		e.Ticket = m.Key
 	}
 	return err
 }
@@ -59,7 +68,7 @@ func logOf(body []byte) string {
 }
 
 func (t *ITop) plain(ctx context.Context, m *passerelle.Message, body []byte) (*passerelle.Receipt, error) {
-	ans, err := t.call(ctx, body, true, nil)
+	ans, err := t.call(ctx, call{body: body, write: true})
 	if err != nil {
 		if m.Goals != nil && passerelle.ClassOf(err) == passerelle.Stuck && t.there(ctx, m) {
 			return &passerelle.Receipt{Note: "was there already"}, nil
@@ -68,7 +77,9 @@ func (t *ITop) plain(ctx context.Context, m *passerelle.Message, body []byte) (*
 	}
 	r := &passerelle.Receipt{}
 	if m.Key == "" {
-		r.Ref = created(ans)
+		if r.Ref = created(ans); r.Ref.Key == "" {
+			return nil, unsure(true, "the answer names no ticket")
+		}
 	}
 	return r, nil
 }
@@ -84,16 +95,7 @@ func created(ans gjson.Result) passerelle.Ref {
 // there tells whether the ticket stands in the message's goal.
 func (t *ITop) there(ctx context.Context, m *passerelle.Message) bool {
 	f, err := t.ticket(ctx, m.Key, "status")
-	return err == nil && in(f.Get("status").String(), m.Goals)
-}
-
-func in(s string, list []string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.Contains(m.Goals, f.Get("status").String())
 }
 
 // journal writes an entry and finds it again by a separate reading.
@@ -102,7 +104,7 @@ func (t *ITop) journal(ctx context.Context, m *passerelle.Message, body []byte, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.call(ctx, body, true, nil); err != nil {
+	if _, err := t.call(ctx, call{body: body, write: true}); err != nil {
 		return nil, err
 	}
 	after, err := t.entries(ctx, m.Key, log)
@@ -145,39 +147,55 @@ func entriesOf(key, log string, v gjson.Result) []entry {
 	return out
 }
 
-// ours finds among the entries that were not there before the one we wrote:
-// the one with our text, or the last.
+// ours finds among the entries that were not there before the one we wrote. An
+// entry of somebody else's that came meanwhile is never taken for it: it would
+// not be carried.
 func ours(before, after []entry, sent string) string {
 	old := map[string]bool{}
 	for _, e := range before {
 		old[e.name] = true
 	}
-	last, text := "", identity(sent)
-	for _, e := range after {
-		if old[e.name] {
-			continue
+	for _, alike := range []func(a, b string) bool{equal, sameLetters} {
+		for _, e := range after {
+			if !old[e.name] && alike(e.text, identity(sent)) {
+				return e.name
+			}
 		}
-		if e.text == text {
-			return e.name
-		}
-		last = e.name
 	}
-	return last
+	return ""
+}
+
+func equal(a, b string) bool { return a == b }
+
+// sameLetters compares what no cleaning of HTML changes.
+func sameLetters(a, b string) bool { return letters(a) == letters(b) }
+
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, s)
 }
 
 // attach sends one file, and finds its id by comparing what the ticket had
 // before and has after.
 func (t *ITop) attach(ctx context.Context, m *passerelle.Message, body []byte, files passerelle.Spool) (*passerelle.Receipt, error) {
+	if len(m.Files) != 1 {
+		return nil, passerelle.Errorf(passerelle.Stuck, "itop", "a message carries one file, not %d", len(m.Files))
+	}
 	before, err := t.attachmentIDs(ctx, m.Key)
 	if err != nil {
 		return nil, err
 	}
-	bytes, err := files.Open(m.Files[0].Sum)
+	f := m.Files[0]
+	content, err := files.Open(f.Sum)
 	if err != nil {
-		return nil, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("« %s »: %w", m.Files[0].Name, err), Hint: "drop the entry; the file must be attached again"}
+		return nil, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("« %s »: %w", f.Name, err), Hint: "drop the entry; the file must be attached again"}
 	}
-	defer bytes.Close()
-	if _, err := t.call(ctx, body, true, io.Reader(bytes)); err != nil {
+	defer content.Close()
+	if _, err := t.call(ctx, call{body: body, write: true, file: &upload{content, f.Size}}); err != nil {
 		return nil, err
 	}
 	after, err := t.attachmentIDs(ctx, m.Key)
@@ -185,23 +203,19 @@ func (t *ITop) attach(ctx context.Context, m *passerelle.Message, body []byte, f
 		return nil, unsure(true, "sent, but not read back: %w", err)
 	}
 	fresh := without(after, before)
-	if len(fresh) > 1 {
-		fresh, err = t.sameFile(ctx, m, fresh)
+	if len(fresh) > 1 { // somebody attached another at the same moment
+		if fresh, err = t.sameFile(ctx, f, fresh); err != nil {
+			return nil, unsure(true, "sent, but not read back: %w", err)
+		}
 	}
-	if err != nil || len(fresh) == 0 {
-		return nil, unsure(true, "« %s » was sent but is not there: %v", m.Files[0].Name, err)
+	if len(fresh) == 0 {
+		return nil, unsure(true, "« %s » was sent but is not there", f.Name)
 	}
 	return &passerelle.Receipt{Names: []string{attachmentName(m.Key, fresh[0])}}, nil
 }
 
 func without(list, old []string) []string {
-	var out []string
-	for _, x := range list {
-		if !in(x, old) {
-			out = append(out, x)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return slices.Contains(old, x) })
 }
 
 func attachmentName(key, id string) string { return key + "/attachment/" + id }

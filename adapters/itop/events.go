@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tidwall/gjson"
 
@@ -18,17 +19,26 @@ import (
 
 // events turns a message into what it says, one event a fact.
 func (t *ITop) events(op string, q *request) ([]*passerelle.Event, error) {
+	class := q.json.Get("class").String()
+	file := op == "core/create" && class == "Attachment"
+	if class != t.cfg.Class && !file {
+		return nil, t.noClass(class)
+	}
 	fields, err := flatFields(q.json.Get("fields"))
 	if err != nil {
 		return nil, err
 	}
 	base := &passerelle.Event{Contract: t.cfg.Contract, From: t.cfg.Side, At: time.Now(), Author: fields["last_update_by"], Fields: fields}
-	t.claim(base, q, fields)
+	if err := t.claim(base, q.json.Get("key"), fields); err != nil {
+		return nil, err
+	}
 	switch {
-	case op == "core/create" && q.json.Get("class").String() == "Attachment":
+	case file:
 		return t.attachmentObject(base, q)
 	case op == "core/create":
 		return t.create(base, q)
+	case len(base.Claims) == 0:
+		return nil, failf(codeInternal, "Missing parameter 'key'")
 	case op == "core/update":
 		return t.update(base)
 	case op == "core/apply_stimulus":
@@ -41,23 +51,28 @@ func (t *ITop) events(op string, q *request) ([]*passerelle.Event, error) {
 // claim notes every reference by which the message names the ticket. For the
 // requester, customer_* is its own ticket; a partner's agent knows the broker's
 // ticket by that name (R26).
-func (t *ITop) claim(e *passerelle.Event, q *request, fields map[string]string) {
+func (t *ITop) claim(e *passerelle.Event, key gjson.Result, fields map[string]string) error {
 	add := func(side passerelle.Side, key string) {
 		if key != "" && key != "0" {
 			e.Claims = append(e.Claims, passerelle.Claim{Side: side, Key: key})
 		}
 	}
-	add(passerelle.Broker, plainKey(q.json.Get("key")))
+	own, err := plainKey(key)
+	if err != nil {
+		return err
+	}
+	add(passerelle.Broker, own)
 	if t.cfg.Side == passerelle.Requester {
 		e.Key = fields["customer_id"]
 		add(passerelle.Requester, fields["customer_id"])
 		add(passerelle.Requester, fields["customer_ref"])
 		add(passerelle.Partner, fields["provider_id"])
-		return
+		return nil
 	}
 	add(passerelle.Broker, fields["customer_id"])
 	add(passerelle.Partner, fields["provider_id"])
 	e.Key = fields["provider_id"]
+	return nil
 }
 
 // create is the ticket itself, and what was given with it: journal entries and
@@ -122,7 +137,13 @@ func (t *ITop) stimulus(e *passerelle.Event, q *request) ([]*passerelle.Event, e
 
 // attachmentObject is stock iTop's way: core/create of an Attachment.
 func (t *ITop) attachmentObject(e *passerelle.Event, q *request) ([]*passerelle.Event, error) {
-	item := plainKey(q.json.Get("fields.item_id"))
+	if class := e.Fields["item_class"]; class != t.cfg.Class {
+		return nil, failf(codeInternal, "item_class: '%s' has no attachments here (use %s)", class, t.cfg.Class)
+	}
+	item, err := plainKey(q.json.Get("fields.item_id"))
+	if err != nil {
+		return nil, err
+	}
 	if item == "" || item == "0" {
 		return nil, failf(codeInternal, "Missing parameter 'item_id'")
 	}
@@ -130,18 +151,18 @@ func (t *ITop) attachmentObject(e *passerelle.Event, q *request) ([]*passerelle.
 	return t.attachments(e, q, "fields.contents")
 }
 
-// attachments is one event for each file, so that each is carried and
+// attachments is one event for each file at path, so that each is carried and
 // remembered on its own.
 func (t *ITop) attachments(e *passerelle.Event, q *request, path string) ([]*passerelle.Event, error) {
 	list := q.json.Get(path)
-	if !list.Exists() {
-		return nil, failf(codeInternal, "Missing parameter 'attachments'")
-	}
-	items := []gjson.Result{list}
-	if list.IsArray() {
+	var items []gjson.Result
+	switch {
+	case path == "fields.contents" && list.IsObject():
+		items = []gjson.Result{list}
+	case path == "fields.contents":
+		return nil, failf(codeInternal, "contents: expected {data, filename, mimetype}")
+	case list.IsArray():
 		items = list.Array()
-	} else if path == "attachments" {
-		items = nil
 	}
 	if len(items) == 0 {
 		return nil, failf(codeNoJSON, "attachments: expected a list of at least one {data, filename, mimetype}")
@@ -164,25 +185,30 @@ func (t *ITop) attachments(e *passerelle.Event, q *request, path string) ([]*pas
 
 // file is one attachment of the message, whose bytes are in the spool.
 func (q *request) file(i int, item gjson.Result) (passerelle.File, error) {
-	name := cleanName(item.Get("filename").String())
-	if name == "" {
+	name, data := cleanName(item.Get("filename").String()), item.Get("data")
+	switch {
+	case !data.Exists():
+		return passerelle.File{}, failf(codeBadJSON, "attachments[%d]: missing data", i)
+	case name == "":
 		return passerelle.File{}, failf(codeBadJSON, "attachments[%d]: missing filename", i)
 	}
-	n, err := strconv.Atoi(strings.TrimPrefix(item.Get("data").String(), token))
-	if err != nil || n < 0 || n >= len(q.files) || q.bad[n] != nil {
+	number, ok := strings.CutPrefix(data.String(), token)
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 0 || n >= len(q.files) || q.files[n].err != nil {
 		return passerelle.File{}, failf(codeBadJSON, "attachments[%d]: data must be base64 and filename not empty (« %s »)", i, name)
 	}
-	f := q.files[n]
+	f := q.files[n].file
 	f.Name, f.MIME = name, item.Get("mimetype").String()
 	return f, nil
 }
 
-// cleanName keeps the last element of a path, without control characters: a
-// name is for people, never for a file system.
+// cleanName keeps the last element of a path, without control characters and
+// those that turn the direction of a text: a name is for people, never for a
+// file system.
 func cleanName(s string) string {
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r
@@ -222,9 +248,13 @@ func fileAlias(ticket string, f passerelle.File) string {
 	return ticket + "/file/" + f.Sum + "/" + f.Name
 }
 
-// flatFields reads a message's fields as texts.
+// flatFields reads a message's fields as texts. Of a field that is there twice
+// the last counts, as in iTop.
 func flatFields(v gjson.Result) (map[string]string, error) {
 	fields := map[string]string{}
+	if v.Exists() && v.Type != gjson.Null && !v.IsObject() {
+		return nil, failf(codeInternal, "fields: expected {\"attribute\": value, …}")
+	}
 	var err error
 	v.ForEach(func(k, x gjson.Result) bool {
 		if k.String() == "contents" {
@@ -240,47 +270,92 @@ func flatFields(v gjson.Result) (map[string]string, error) {
 	return fields, err
 }
 
-var oqlName = regexp.MustCompile(`(?i)\bname\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')`)
-
 // flat reads a field's value in any form that iTop takes: text, number, an
 // external key as {"name": …} or as OQL with a name, a journal entry as
 // add_item.
 func flat(name string, v gjson.Result) (string, error) {
 	switch {
 	case v.IsObject():
-		for _, path := range []string{"name", "friendlyname", "add_item.message", "value"} {
-			if x := v.Get(path); x.Exists() {
-				return x.String(), nil
-			}
-		}
-		if v.Get("items").Exists() {
-			return "", failf(codeInternal, "%s: 'items' replaces the whole journal; send the new entry as a text or add_item", name)
-		}
-		return "", failf(codeInternal, "%s: name it by {\"name\": …}, its id or a text", name)
+		return flatObject(name, v)
 	case v.IsArray():
 		return "", failf(codeInternal, "%s: a list is not understood here", name)
-	case strings.HasPrefix(v.String(), "SELECT ") && strings.HasSuffix(name, "_id"):
-		m := oqlName.FindStringSubmatch(v.String())
-		if m == nil {
-			return "", failf(codeInternal, "%s: only a query with name = \"…\" is understood, not %s", name, v.String())
-		}
-		return unquote(m[1]), nil
+	case strings.HasSuffix(name, "_id") && isOQL(v.String()):
+		return nameInOQL(name, v.String())
 	}
 	return v.String(), nil
 }
 
+func flatObject(name string, v gjson.Result) (string, error) {
+	if item := v.Get("add_item"); item.IsObject() {
+		text := item.Get("message").String()
+		if item.Get("format").String() == "text" {
+			text = richtext.Escape(text) // what looks like markup is text here
+		}
+		return text, nil
+	}
+	for _, path := range []string{"name", "friendlyname", "id", "value"} {
+		if x := v.Get(path); x.Exists() && !x.IsObject() && !x.IsArray() {
+			return x.String(), nil
+		}
+	}
+	if v.Get("items").Exists() {
+		return "", failf(codeInternal, "%s: 'items' replaces the whole journal; send the new entry as a text or add_item", name)
+	}
+	return "", failf(codeInternal, "%s: name it by {\"name\": …}, its id or a text", name)
+}
+
+func isOQL(s string) bool { return len(s) > 7 && strings.EqualFold(s[:7], "SELECT ") }
+
+var (
+	oqlSelected = regexp.MustCompile(`(?i)^SELECT\s+(\w+)(?:\s+AS\s+(\w+))?`)
+	oqlName     = regexp.MustCompile(`(?i)(?:\b(\w+)\.)?\bname\s*=\s*(` + oqlText + `)`)
+	oqlKey      = regexp.MustCompile(`(?i)^SELECT\s+\w+\s+WHERE\s+(?:id|ref)\s*=\s*(` + oqlText + `|\d+)\s*$`)
+)
+
+const oqlText = `"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`
+
+// nameInOQL finds the name of what a query selects; those of what it joins are
+// of other things.
+func nameInOQL(field, query string) (string, error) {
+	selected := oqlSelected.FindStringSubmatch(query)
+	var names []string
+	for _, m := range oqlName.FindAllStringSubmatch(query, -1) {
+		if m[1] == "" || selected != nil && (m[1] == selected[1] || m[1] == selected[2]) {
+			names = append(names, unquote(m[2]))
+		}
+	}
+	if len(names) != 1 {
+		return "", failf(codeInternal, "%s: only a query with one name = \"…\" is understood, not %s", field, query)
+	}
+	return names[0], nil
+}
+
+// unquote reads an OQL literal; a number stays as it is.
 func unquote(s string) string {
+	if s[0] != '"' && s[0] != '\'' {
+		return s
+	}
 	s = s[1 : len(s)-1]
 	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\'`, `'`).Replace(s)
 }
 
-// plainKey reads a message's key: an id, a ref, or {"ref": …} or {"id": …}.
-func plainKey(v gjson.Result) string {
-	if v.IsObject() {
-		if id := v.Get("id"); id.Exists() {
-			return id.String()
+// plainKey reads a message's key: an id, a ref, {"ref": …} or {"id": …}, or a
+// query for one of them.
+func plainKey(v gjson.Result) (string, error) {
+	for _, name := range []string{"id", "ref"} {
+		if x := v.Get(name); v.IsObject() && x.Exists() {
+			return x.String(), nil
 		}
-		return v.Get("ref").String()
 	}
-	return v.String()
+	if v.IsObject() || v.IsArray() {
+		return "", failf(codeInternal, "key: name the ticket by its id, {\"id\": …} or {\"ref\": …}")
+	}
+	if !isOQL(v.String()) {
+		return v.String(), nil
+	}
+	m := oqlKey.FindStringSubmatch(v.String())
+	if m == nil {
+		return "", failf(codeInternal, "key: only a query with id = … or ref = \"…\" is understood, not %s", v.String())
+	}
+	return unquote(m[1]), nil
 }

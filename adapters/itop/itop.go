@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-resty/resty/v2"
-
 	"passerelle"
 )
 
@@ -42,14 +40,20 @@ type Config struct {
 	Timeout  time.Duration     // for one request; default 60 s
 
 	LimitBytes int64             // of one JSON message (R24); default 10 MiB
-	Transport  http.RoundTripper // default http.DefaultTransport
+	Transport  http.RoundTripper // default: as http.DefaultTransport, with TLS 1.2 or newer
 }
 
 // ITop is one iTop: a face for it and a client to it.
 type ITop struct {
 	cfg    Config
-	client *resty.Client
+	client *http.Client
+	mask   *strings.Replacer // hides our own secrets in what an iTop answers
+	guests chan struct{}     // messages kept before we know who sends them
 }
+
+// maxGuests bounds how many messages may take room, in memory and in the spool,
+// before their sender is known: those whose credentials come after json_data.
+const maxGuests = 4
 
 // New returns an ITop. It makes no request.
 func New(cfg Config) (*ITop, error) {
@@ -73,35 +77,45 @@ func New(cfg Config) (*ITop, error) {
 			return nil, fmt.Errorf("itop: %s %s: account %q has neither a token nor a user with a password", cfg.Contract, cfg.Side, a.User)
 		}
 	}
-	return &ITop{cfg: cfg, client: newClient(cfg)}, nil
+	return &ITop{cfg: cfg, client: newClient(cfg), mask: newMask(cfg), guests: make(chan struct{}, maxGuests)}, nil
 }
 
 // authorised tells whether the credentials are one of the accounts'. All are
-// compared, in constant time.
+// compared, in constant time. As in iTop, a token that is given decides alone.
 func (t *ITop) authorised(c credentials) bool {
 	ok := 0
 	for _, a := range t.cfg.Accounts {
-		if a.Token != "" && c.token != "" {
-			ok |= subtle.ConstantTimeCompare([]byte(a.Token), []byte(c.token))
-		}
-		if a.User != "" && a.Password != "" {
-			ok |= subtle.ConstantTimeCompare([]byte(a.User), []byte(c.user)) & subtle.ConstantTimeCompare([]byte(a.Password), []byte(c.password))
+		switch {
+		case c.token != "":
+			ok |= same(a.Token, c.token)
+		case a.User != "":
+			ok |= same(passerelle.Secret(a.User), c.user) & same(a.Password, c.password)
 		}
 	}
 	return ok == 1
 }
 
-// credentials are what a caller gave, by whichever way.
+// same compares in constant time; nothing is the same as no secret.
+func same(secret passerelle.Secret, given string) int {
+	if secret == "" {
+		return 0
+	}
+	return subtle.ConstantTimeCompare([]byte(secret), []byte(given))
+}
+
+// credentials are what a caller gave, by one of the ways.
 type credentials struct{ user, password, token string }
 
 func (c credentials) given() bool { return c.user != "" || c.token != "" }
 
-// headerCredentials are those of the request's headers; Basic wins over the
-// form, as in iTop.
+// whole tells whether nothing more can come that would make them right.
+func (c credentials) whole() bool { return c.token != "" || c.user != "" && c.password != "" }
+
+// headerCredentials are those of the request's headers.
 func headerCredentials(r *http.Request) credentials {
 	c := credentials{token: r.Header.Get("Auth-Token")}
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		c.token = bearer
+	if scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		c.token = strings.TrimSpace(bearer)
 	}
 	if user, pwd, ok := r.BasicAuth(); ok {
 		c.user, c.password = user, pwd

@@ -1,11 +1,14 @@
 package itop
 
 import (
+	"bufio"
 	"context"
-	"encoding/base64"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +45,7 @@ func (t *ITop) probeState(ctx context.Context, m *passerelle.Message) (*passerel
 	if err != nil {
 		return nil, err
 	}
-	if in(f.Get("status").String(), m.Goals) {
+	if slices.Contains(m.Goals, f.Get("status").String()) {
 		return &passerelle.Receipt{Note: "found in effect"}, nil
 	}
 	return nil, passerelle.ErrAbsent
@@ -56,7 +59,7 @@ func (t *ITop) probeJournal(ctx context.Context, m *passerelle.Message, body []b
 	r := &passerelle.Receipt{Note: "found in effect"}
 	text := identity(gjson.GetBytes(body, "fields."+log).String())
 	for _, e := range entries {
-		if identity(e.html) == text {
+		if e.text == text || sameLetters(e.text, text) {
 			r.Either = append(r.Either, e.name)
 		}
 	}
@@ -71,7 +74,7 @@ func (t *ITop) probeFile(ctx context.Context, m *passerelle.Message) (*passerell
 	if err != nil {
 		return nil, err
 	}
-	ids, err = t.sameFile(ctx, m, ids)
+	ids, err = t.sameFile(ctx, m.Files[0], ids)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +90,10 @@ func (t *ITop) probeFile(ctx context.Context, m *passerelle.Message) (*passerell
 
 // attachmentIDs lists the ids of a ticket's attachments, without their bytes.
 func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) {
-	if strings.Trim(key, "0123456789") != "" || key == "" {
-		return nil, passerelle.Errorf(passerelle.Stuck, "itop", "%q is no key of a ticket", key)
+	if err := numeric(key); err != nil {
+		return nil, err
 	}
-	ans, err := t.query(ctx, "Attachment", "SELECT Attachment WHERE item_class='"+t.cfg.Class+"' AND item_id="+key, "id")
+	ans, err := t.call(ctx, call{body: query("Attachment", "SELECT Attachment WHERE item_class='"+t.cfg.Class+"' AND item_id="+key, "id")})
 	if err != nil {
 		return nil, err
 	}
@@ -107,41 +110,69 @@ func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) 
 	return ids, nil
 }
 
-// sameFile keeps the ids whose name and size are the message's file's.
-func (t *ITop) sameFile(ctx context.Context, m *passerelle.Message, ids []string) ([]string, error) {
+// sameFile keeps the ids whose name and bytes are the file's.
+func (t *ITop) sameFile(ctx context.Context, f passerelle.File, ids []string) ([]string, error) {
 	var out []string
 	for _, id := range ids {
-		name, _, size, err := t.contents(ctx, id)
+		have, err := t.document(ctx, id, digest, func(passerelle.File) {})
+		if errors.Is(err, errNoFile) {
+			continue // taken away meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
-		if name == m.Files[0].Name && size == m.Files[0].Size {
+		if have.Name == f.Name && have.Size == f.Size && have.Sum == f.Sum {
 			out = append(out, id)
 		}
 	}
 	return out, nil
 }
 
-func (t *ITop) contents(ctx context.Context, id string) (name, mime string, size int64, err error) {
-	c, err := t.document(ctx, id)
-	if err != nil {
-		return "", "", 0, err
-	}
-	data := c.Get("data").String()
-	size = int64(base64.StdEncoding.DecodedLen(len(data)) - strings.Count(data[max(0, len(data)-2):], "="))
-	return c.Get("filename").String(), c.Get("mimetype").String(), size, nil
+// digest measures a file and keeps nothing.
+func digest(r io.Reader) (passerelle.File, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return passerelle.File{Size: n, Sum: hex.EncodeToString(h.Sum(nil))}, err
 }
 
-func (t *ITop) document(ctx context.Context, id string) (gjson.Result, error) {
-	ans, err := t.query(ctx, "Attachment", id, "contents")
-	if err != nil {
-		return gjson.Result{}, err
+// errNoFile says that an attachment is not there, or holds nothing readable.
+var errNoFile = errors.New("the attachment is gone")
+
+// document reads an attachment. Its bytes go through put as they come; drop
+// undoes that where the rest of the answer is bad.
+func (t *ITop) document(ctx context.Context, id string, put func(io.Reader) (passerelle.File, error), drop func(passerelle.File)) (passerelle.File, error) {
+	if err := numeric(id); err != nil {
+		return passerelle.File{}, err
 	}
+	var files []spliced
+	ans, err := t.call(ctx, call{body: query("Attachment", id, "contents"), read: func(r io.Reader) ([]byte, error) {
+		s := &splicer{r: bufio.NewReaderSize(r, window), limit: math.MaxInt64, data: documentData, put: put, drop: drop}
+		err := s.splice()
+		files = s.files
+		return s.out.Bytes(), err
+	}})
 	found := objects(ans)
-	if len(found) == 0 {
-		return gjson.Result{}, passerelle.Errorf(passerelle.Stuck, "itop", "attachment %s is gone", id)
+	if err == nil && (len(found) != 1 || len(files) != 1 || files[0].err != nil) {
+		err = &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("attachment %s: %w", id, errNoFile)}
 	}
-	return found[0].Get("fields.contents"), nil
+	if err != nil {
+		for _, f := range files {
+			if f.err == nil {
+				drop(f.file)
+			}
+		}
+		return passerelle.File{}, err
+	}
+	c := found[0].Get("fields.contents")
+	f := files[0].file
+	f.Name, f.MIME = c.Get("filename").String(), c.Get("mimetype").String()
+	return f, nil
+}
+
+// documentData tells whether the value that comes is an attachment's base64, in
+// an answer: objects.*.fields.contents.data.
+func documentData(p []step) bool {
+	return len(p) == 5 && p[0].name == "objects" && p[2].name == "fields" && p[3].name == "contents" && p[4].name == "data"
 }
 
 // Read returns the ticket's journals and attachments as events, oldest first.
@@ -157,44 +188,59 @@ func (t *ITop) Read(ctx context.Context, key string) (*passerelle.Snapshot, erro
 	}
 	s := &passerelle.Snapshot{Ref: passerelle.Ref{Key: key, Number: f.Get("ref").String()},
 		Fields: map[string]string{"status": f.Get("status").String(), "last_update": f.Get("last_update").String()}}
-	for _, log := range []struct {
-		field string
-		kind  passerelle.Kind
-	}{{"private_log", passerelle.PrivateLog}, {"public_log", passerelle.PublicLog}} {
-		for _, e := range entriesOf(key, log.field, f.Get(log.field)) {
-			s.Events = append(s.Events, t.logEvent(key, log.field, log.kind, e))
-		}
-	}
-	slices.SortStableFunc(s.Events, func(a, b *passerelle.Event) int { return strings.Compare(a.Fields["date"], b.Fields["date"]) })
+	s.Events = byDate(t.logEvents(key, "private_log", passerelle.PrivateLog, f), t.logEvents(key, "public_log", passerelle.PublicLog, f))
 	ids, err := t.attachmentIDs(ctx, key)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
 		s.Events = append(s.Events, t.event(key, passerelle.Attach, attachmentName(key, id), id))
 	}
-	return s, err
+	return s, nil
+}
+
+// byDate merges two journals. The order within each stays: iTop's clock goes
+// back an hour in October.
+func byDate(a, b []*passerelle.Event) []*passerelle.Event {
+	var out []*passerelle.Event
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].Fields["date"] <= b[0].Fields["date"] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 func (t *ITop) event(key string, k passerelle.Kind, name, source string) *passerelle.Event {
 	return &passerelle.Event{Contract: t.cfg.Contract, From: t.cfg.Side, Kind: k, Key: key, Names: []string{name}, Source: source, At: time.Now(), Fields: map[string]string{}}
 }
 
-func (t *ITop) logEvent(key, log string, k passerelle.Kind, e entry) *passerelle.Event {
-	ev := t.event(key, k, e.name, "")
-	ev.Fields = map[string]string{log: e.html, "author": e.author, "date": e.date}
-	return ev
+func (t *ITop) logEvents(key, log string, k passerelle.Kind, ticket gjson.Result) []*passerelle.Event {
+	var out []*passerelle.Event
+	for _, e := range entriesOf(key, log, ticket.Get(log)) {
+		ev := t.event(key, k, e.name, "")
+		ev.Fields = map[string]string{log: e.html, "author": e.author, "date": e.date}
+		out = append(out, ev)
+	}
+	return out
 }
 
-// Fetch brings an attachment's bytes into the spool.
+// Fetch brings an attachment's bytes into the spool, as they come.
 func (t *ITop) Fetch(ctx context.Context, e *passerelle.Event, files passerelle.Spool) error {
-	c, err := t.document(ctx, e.Source)
+	put := func(r io.Reader) (passerelle.File, error) {
+		f, err := files.Put(ctx, r)
+		if err != nil {
+			err = passerelle.Errorf(passerelle.Temporary, "itop", "attachment %s: %w", e.Source, err)
+		}
+		return f, err
+	}
+	f, err := t.document(ctx, e.Source, put, func(f passerelle.File) { files.Release(f) })
 	if err != nil {
 		return err
 	}
-	f, err := files.Put(ctx, base64.NewDecoder(base64.StdEncoding, io.Reader(strings.NewReader(c.Get("data").String()))))
-	if err != nil {
-		return fmt.Errorf("itop: attachment %s: %w", e.Source, err)
-	}
-	f.Name, f.MIME = cleanName(c.Get("filename").String()), c.Get("mimetype").String()
-	if f.Name == "" {
+	if f.Name = cleanName(f.Name); f.Name == "" {
 		f.Name = "attachment-" + e.Source
 	}
 	e.Files, e.Alias = []passerelle.File{f}, fileAlias(e.Key, f)

@@ -3,8 +3,8 @@ package itop
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,18 +18,28 @@ import (
 const maxDepth = 100
 
 // splicer copies a JSON text and takes the attachments out of it on the way:
-// each base64 text goes decoded into the spool, and a token stands in its
-// place. So a message of 10 MB needs the memory of its words only.
+// each base64 text goes decoded to put, and a token stands in its place. So a
+// message of 10 MB needs the memory of its words only.
 type splicer struct {
-	ctx   context.Context
 	r     *bufio.Reader
 	out   bytes.Buffer
-	spool passerelle.Spool
-	files []passerelle.File // in the order of their tokens
-	bad   map[int]error     // by token: why a file could not be read
-	size  int64             // bytes of the whole JSON text (R24)
-	limit int64             // bytes; past it nothing is kept, only counted
+	limit int64                                    // bytes; past it nothing is kept, only counted
+	data  func([]step) bool                        // which texts are files
+	put   func(io.Reader) (passerelle.File, error) // keeps one
+	drop  func(passerelle.File)                    // undoes put
+	admit func(words []byte) error                 // asked before the first file and before much text; nil: always
+	files []spliced                                // in the order of their tokens
+	names []string                                 // of the files, the first few, for a refusal by size
+	size  int64                                    // bytes of the whole JSON text (R24)
 	path  []step
+	raw   []byte // the name that is being read
+	asked bool
+}
+
+// spliced is one file of a message.
+type spliced struct {
+	file passerelle.File
+	err  error // why it could not be read; then there is no file
 }
 
 // step is one level of nesting: a member's name, or an array.
@@ -47,7 +57,8 @@ type errNotJSON struct {
 // Error says where and what.
 func (e *errNotJSON) Error() string { return fmt.Sprintf("%s at byte %d", e.what, e.at) }
 
-// splice reads one JSON text to its end.
+// splice reads one JSON text to its end. Whether its words are JSON is for the
+// parser to say: it checks what it must understand, the nesting and the strings.
 func (s *splicer) splice() error {
 	if err := s.value(); err != nil {
 		return err
@@ -57,14 +68,16 @@ func (s *splicer) splice() error {
 		return nil
 	}
 	if err == nil {
-		return s.bad1("%q after the end", c)
+		return s.wrong("%q after the end", c)
 	}
 	return err
 }
 
-func (s *splicer) bad1(format string, args ...any) error {
+func (s *splicer) wrong(format string, args ...any) error {
 	return &errNotJSON{s.size, fmt.Sprintf(format, args...)}
 }
+
+func (s *splicer) over() bool { return s.size > s.limit }
 
 func (s *splicer) byte() (byte, error) {
 	c, err := s.r.ReadByte()
@@ -76,10 +89,41 @@ func (s *splicer) byte() (byte, error) {
 
 func (s *splicer) unread() { _ = s.r.UnreadByte(); s.size-- }
 
-func (s *splicer) put(c byte) {
-	if s.size <= s.limit {
+// take passes n buffered bytes.
+func (s *splicer) take(n int) { _, _ = s.r.Discard(n); s.size += int64(n) }
+
+func (s *splicer) write(b []byte) {
+	if !s.over() {
+		s.out.Write(b)
+	}
+}
+
+func (s *splicer) writeByte(c byte) {
+	if !s.over() {
 		s.out.WriteByte(c)
 	}
+}
+
+// muchText is what a caller may say before it is asked who it is, in bytes.
+const muchText = 64 << 10
+
+// open asks, once, whether more may be kept.
+func (s *splicer) open() error {
+	if s.asked || s.admit == nil {
+		return nil
+	}
+	s.asked = true
+	return s.admit(s.out.Bytes())
+}
+
+// more gives what is there of a text or a scalar, at least one byte.
+func (s *splicer) more() ([]byte, error) {
+	if s.out.Len() > muchText {
+		if err := s.open(); err != nil {
+			return nil, err
+		}
+	}
+	return buffered(s.r)
 }
 
 // skip reads past white space to the next byte.
@@ -95,7 +139,7 @@ func (s *splicer) skip() (byte, error) {
 func (s *splicer) must() (byte, error) {
 	c, err := s.skip()
 	if err == io.EOF {
-		return 0, s.bad1("the text ends too early")
+		return 0, s.wrong("the text ends too early")
 	}
 	return c, err
 }
@@ -108,37 +152,53 @@ func (s *splicer) value() error {
 	switch c {
 	case '{', '[':
 		if len(s.path) >= maxDepth {
-			return s.bad1("nested deeper than %d", maxDepth)
+			return s.wrong("nested deeper than %d", maxDepth)
 		}
-		s.put(c)
+		s.writeByte(c)
 		return s.container(c)
 	case '"':
-		if s.isData() {
+		if s.data(s.path) {
 			return s.file()
 		}
-		s.put(c)
-		return s.rest(nil)
+		return s.text()
 	}
-	s.put(c)
+	s.writeByte(c)
 	return s.scalar()
 }
+
+// text copies a string's value, and notes the name of a file.
+func (s *splicer) text() error {
+	s.writeByte('"')
+	if len(s.names) >= maxNames || len(s.path) == 0 || s.path[len(s.path)-1].name != "filename" {
+		return s.rest(nil)
+	}
+	var raw []byte
+	if err := s.rest(&raw); err != nil {
+		return err
+	}
+	s.names = append(s.names, plainText(raw))
+	return nil
+}
+
+// maxNames bounds how many file names a refusal lists.
+const maxNames = 10
 
 // scalar copies a number or a word; whether it is one is for the parser.
 func (s *splicer) scalar() error {
 	for {
-		c, err := s.byte()
+		run, err := s.more()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		switch c {
-		case ',', '}', ']', ' ', '\t', '\n', '\r', ':', '"', '{', '[':
-			s.unread()
+		n := until(run, &scalarStop)
+		s.write(run[:n])
+		s.take(n)
+		if n < len(run) {
 			return nil
 		}
-		s.put(c)
 	}
 }
 
@@ -152,7 +212,7 @@ func (s *splicer) container(open byte) error {
 			return err
 		}
 		if c == end && first {
-			s.put(c)
+			s.writeByte(c)
 			return nil
 		}
 		s.unread()
@@ -162,12 +222,12 @@ func (s *splicer) container(open byte) error {
 		if c, err = s.must(); err != nil {
 			return err
 		}
-		s.put(c)
+		s.writeByte(c)
 		if c == end {
 			return nil
 		}
 		if c != ',' {
-			return s.bad1("%q where a comma or the end belongs", c)
+			return s.wrong("%q where a comma or the end belongs", c)
 		}
 	}
 }
@@ -187,155 +247,305 @@ func (s *splicer) key() error {
 		return err
 	}
 	if c != '"' {
-		return s.bad1("%q where a name belongs", c)
+		return s.wrong("%q where a name belongs", c)
 	}
-	s.put(c)
-	var name []byte
-	if err := s.rest(&name); err != nil {
+	s.writeByte(c)
+	s.raw = s.raw[:0]
+	if err := s.rest(&s.raw); err != nil {
 		return err
 	}
-	s.path[len(s.path)-1].name = string(name)
+	s.path[len(s.path)-1].name = known(s.raw)
 	if c, err = s.must(); err != nil {
 		return err
 	}
 	if c != ':' {
-		return s.bad1("%q where a colon belongs", c)
+		return s.wrong("%q where a colon belongs", c)
 	}
-	s.put(c)
+	s.writeByte(c)
 	return nil
 }
 
+// known gives the name of a member that means something here, and "" for any
+// other: a message may have a million of them.
+func known(raw []byte) string {
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		raw = []byte(plainText(raw))
+	}
+	for _, name := range []string{"data", "filename", "attachments", "fields", "contents", "objects"} {
+		if string(raw) == name {
+			return name
+		}
+	}
+	return ""
+}
+
+// plainText undoes a string's escapes, as the parser will: "\u0064ata" is data.
+func plainText(raw []byte) string {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw)
+	}
+	var text string
+	if json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &text) != nil {
+		return string(raw)
+	}
+	return text
+}
+
+// maxKept bounds what rest keeps: more than twice the longest name that means
+// something, written in escapes.
+const maxKept = 300
+
 // rest copies a string after its opening quote, and keeps its first bytes.
 func (s *splicer) rest(keep *[]byte) error {
-	escaped := false
 	for {
-		c, err := s.byte()
+		run, err := s.more()
 		if err == io.EOF {
-			return s.bad1("a string has no end")
+			return s.wrong("a string has no end")
 		}
 		if err != nil {
 			return err
 		}
-		s.put(c)
+		n := until(run, &textStop)
+		s.copy(run[:n], keep)
+		if n == len(run) {
+			continue
+		}
+		c, _ := s.byte() // it is buffered
+		s.writeByte(c)
 		switch {
-		case escaped:
-			escaped = false
-		case c == '\\':
-			escaped = true
 		case c == '"':
 			return nil
-		case c < ' ':
-			return s.bad1("a control character in a string")
+		case c != '\\':
+			return s.wrong("a control character in a string")
 		}
-		if keep != nil && len(*keep) < 64 {
-			*keep = append(*keep, c)
+		escaped, err := s.byte()
+		if err == io.EOF {
+			return s.wrong("a string has no end")
 		}
+		if err != nil {
+			return err
+		}
+		s.writeByte(escaped)
+		keepMore(keep, c, escaped)
 	}
 }
 
-// isData tells whether the value that comes is a file's base64:
-// attachments[].data (syn/addattachment) or fields.contents.data (core/create
-// of an Attachment).
-func (s *splicer) isData() bool {
-	switch p := s.path; len(p) {
-	case 3:
-		return p[0].name == "attachments" && p[1].array && p[2].name == "data" ||
-			p[0].name == "fields" && p[1].name == "contents" && p[2].name == "data"
-	}
-	return false
+func (s *splicer) copy(run []byte, keep *[]byte) {
+	keepMore(keep, run...)
+	s.write(run)
+	s.take(len(run))
 }
 
-// file decodes a file into the spool. Text that is no base64 is remembered for
-// the answer; the rest of the message is still read.
-func (s *splicer) file() error {
-	d := &dataReader{s: s}
-	var f passerelle.File
-	var err error
-	if s.size <= s.limit {
-		f, err = s.spool.Put(s.ctx, base64.NewDecoder(base64.StdEncoding, d))
+func keepMore(keep *[]byte, b ...byte) {
+	if keep != nil && len(*keep)+len(b) <= maxKept {
+		*keep = append(*keep, b...)
 	}
-	if d.err == nil {
-		_, _ = io.Copy(io.Discard, d) // sets d.err
-	}
-	if !errors.Is(d.err, io.EOF) {
-		if err == nil {
-			s.spool.Release(f)
-		}
-		return d.err
-	}
-	var corrupt base64.CorruptInputError
-	if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
-		s.bad[len(s.files)] = fmt.Errorf("data is not base64")
-		err = nil
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(&s.out, `"%s%d"`, token, len(s.files))
-	s.files = append(s.files, f)
-	return nil
 }
 
 // token begins the text that stands where a file's base64 stood; a sender's
 // own text can never be there, for every text there is taken out.
 const token = "file:"
 
-// dataReader reads a JSON string's bytes, without its escapes, up to the
-// closing quote.
-type dataReader struct {
-	s   *splicer
-	err error
+// file decodes a file. Text that is no base64 is remembered for the answer; the
+// rest of the message is still read.
+func (s *splicer) file() error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	d := &dataReader{s: s}
+	f, err := passerelle.File{}, error(errOver)
+	if !s.over() {
+		f, err = s.put(base64.NewDecoder(base64.StdEncoding, d))
+	}
+	d.drain()
+	if err == nil && (d.end != io.EOF || s.over()) {
+		s.drop(f)
+	}
+	var corrupt base64.CorruptInputError
+	switch {
+	case d.end != io.EOF:
+		return d.end
+	case s.over(): // nothing is kept, and what is read serves the refusal only
+		return nil
+	case errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF):
+		f, err = passerelle.File{}, errNotBase64
+	case err != nil:
+		return err
+	}
+	fmt.Fprintf(&s.out, `"%s%d"`, token, len(s.files))
+	s.files = append(s.files, spliced{f, err})
+	return nil
 }
 
+var (
+	errNotBase64 = errors.New("data is not base64")
+	errOver      = errors.New("the message is over its limit")
+)
+
+// dataReader reads a JSON string's bytes, without escapes and white space, up
+// to the closing quote. Past the message's limit it gives errOver, so that
+// nobody keeps the file; drain reads on.
+type dataReader struct {
+	s        *splicer
+	end      error // io.EOF behind the closing quote
+	draining bool
+}
+
+// Read implements io.Reader.
 func (d *dataReader) Read(p []byte) (int, error) {
 	n := 0
-	for n < len(p) && d.err == nil {
-		c, err := d.s.byte()
-		switch {
-		case err == io.EOF:
-			d.err = d.s.bad1("a string has no end")
-		case err != nil:
-			d.err = err
-		case c == '"':
-			d.err = io.EOF
-		case c == '\\':
-			n += d.escape(p[n:])
-		default:
-			p[n] = c
-			n++
+	for n < len(p) && d.end == nil {
+		if d.s.over() && !d.draining {
+			return n, errOver
+		}
+		run, err := buffered(d.s.r)
+		if err != nil {
+			d.end = err
+			if err == io.EOF {
+				d.end = d.s.wrong("a string has no end")
+			}
+			break
+		}
+		run = run[:min(len(run), len(p)-n)]
+		k := until(run, &dataStop)
+		n += copy(p[n:], run[:k])
+		d.s.take(k)
+		if k < len(run) {
+			n += d.special(p[n:])
 		}
 	}
 	if n > 0 {
 		return n, nil
 	}
-	return 0, d.err
+	return 0, d.end
+}
+
+// drain reads what nobody wanted.
+func (d *dataReader) drain() {
+	d.draining = true
+	var junk [512]byte
+	for d.end == nil {
+		_, _ = d.Read(junk[:]) // sets d.end
+	}
+}
+
+// special reads what is no plain byte: the end, white space within base64, an
+// escape.
+func (d *dataReader) special(p []byte) int {
+	c, _ := d.s.byte() // it is buffered
+	switch c {
+	case '"':
+		d.end = io.EOF
+		return 0
+	case ' ':
+		return 0
+	case '\\':
+		return d.escape(p)
+	}
+	d.end = d.s.wrong("a control character in a string")
+	return 0
 }
 
 // escape decodes what base64 may hold behind a backslash: \/ \n \r \t \uXXXX.
 func (d *dataReader) escape(p []byte) int {
 	c, err := d.s.byte()
+	if err == io.EOF {
+		err = d.s.wrong("a string has no end")
+	}
 	if err != nil {
-		d.err = d.s.bad1("a string has no end")
+		d.end = err
 		return 0
 	}
 	switch c {
-	case 'n', 'r', 't', 'b', 'f':
-		return 0 // white space within base64
+	case 'n', 'r', 't':
+		return 0
+	case '/':
+	case '"', '\\', 'b', 'f':
+		c = noBase64
 	case 'u':
-		r := rune(0)
-		for range 4 {
-			h, err := d.s.byte()
-			if err != nil || unhex(h) < 0 {
-				d.err = d.s.bad1("a bad escape in a string")
-				return 0
-			}
-			r = r<<4 | rune(unhex(h))
-		}
-		if r >= utf8.RuneSelf {
-			r = '!' // no base64, and said so by the decoder
-		}
-		c = byte(r)
+		c = d.hex()
+	default:
+		d.end = d.s.wrong("a bad escape in a string")
+	}
+	if d.end != nil || c == '\n' || c == '\r' || c == '\t' || c == ' ' {
+		return 0
 	}
 	p[0] = c
 	return 1
+}
+
+// noBase64 stands for a character that no base64 has; the decoder says so.
+const noBase64 = '!'
+
+func (d *dataReader) hex() byte {
+	r := 0
+	for range 4 {
+		h, err := d.s.byte()
+		if err != nil && err != io.EOF {
+			d.end = err
+			return 0
+		}
+		if err != nil || unhex(h) < 0 {
+			d.end = d.s.wrong("a bad escape in a string")
+			return 0
+		}
+		r = r<<4 | unhex(h)
+	}
+	if r >= utf8.RuneSelf {
+		return noBase64
+	}
+	return byte(r)
+}
+
+// loneSurrogate tells whether a JSON text has half of a \uXXXX pair, which is
+// no character.
+func loneSurrogate(b []byte) bool {
+	pending := false
+	for i := 0; ; {
+		k := bytes.IndexByte(b[i:], '\\')
+		if k < 0 || i+k+1 >= len(b) {
+			return pending
+		}
+		if pending && k > 0 {
+			return true
+		}
+		i += k + 2
+		unit, ok := codeUnit(b[i-1:])
+		low := ok && unit>>10 == 0xDC00>>10
+		if pending != low {
+			return true
+		}
+		pending = ok && unit>>10 == 0xD800>>10
+		if ok {
+			i += 4
+		}
+	}
+}
+
+// codeUnit reads "uXXXX".
+func codeUnit(b []byte) (unit int, ok bool) {
+	if len(b) < 5 || b[0] != 'u' {
+		return 0, false
+	}
+	for _, c := range b[1:5] {
+		if unhex(c) < 0 {
+			return 0, false
+		}
+		unit = unit<<4 | unhex(c)
+	}
+	return unit, true
+}
+
+var (
+	textStop   = control(stops{'"': true, '\\': true})
+	dataStop   = control(stops{'"': true, '\\': true, ' ': true})
+	scalarStop = stops{',': true, '}': true, ']': true, ' ': true, '\t': true, '\n': true, '\r': true, ':': true, '"': true, '{': true, '[': true}
+)
+
+// control adds the control characters, which no JSON string holds as they are.
+func control(s stops) stops {
+	for c := range ' ' {
+		s[c] = true
+	}
+	return s
 }
