@@ -27,6 +27,10 @@ type Event struct {
 	// gives them, by the contract's names once interpreted.
 	Fields map[string]string `json:"fields,omitempty"`
 	Files  []File            `json:"files,omitempty"`
+	// Unread says that the sender's tool cannot be read again, as a partner's own
+	// agent: a text that is known is then the same post again only if it is the
+	// last that this sender wrote there.
+	Unread bool `json:"unread,omitempty"`
 	// Alias is a weaker identity: an event whose Alias is seen is the same fact,
 	// unless another name has claimed that alias already. A pushed file has one,
 	// because only a later reading tells the attachment's id.

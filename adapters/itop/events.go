@@ -28,7 +28,7 @@ func (t *ITop) events(op string, q *request) ([]*passerelle.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := &passerelle.Event{Contract: t.cfg.Contract, From: t.cfg.Side, At: time.Now(), Author: fields["last_update_by"], Fields: fields}
+	base := &passerelle.Event{Contract: t.cfg.Contract, From: t.cfg.Side, At: time.Now(), Author: fields["last_update_by"], Fields: fields, Unread: t.cfg.BaseURL == ""}
 	if err := t.claim(base, q.json.Get("key"), fields); err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "post": post, "get": get, "console": console, "put": put,
+			"await": await, "post": post, "get": get, "console": console, "put": put, "clear": clearFaults,
 		},
 	})
 }

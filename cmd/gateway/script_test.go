@@ -68,6 +68,12 @@ func put(ts *testscript.TestScript, neg bool, args []string) {
 	show(ts, status, body, err)
 }
 
+// clear URL takes a simulator's faults away.
+func clearFaults(ts *testscript.TestScript, neg bool, args []string) {
+	status, body, err := request(http.MethodDelete, args[0], "", "")
+	show(ts, status, body, err)
+}
+
 // post URL FILE [HEADER…] posts a file's JSON to a face as a webhook does.
 func post(ts *testscript.TestScript, neg bool, args []string) {
 	status, body, err := request(http.MethodPost, args[0], "application/json", ts.ReadFile(args[1]), args[2:]...)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"passerelle"
@@ -156,7 +157,6 @@ type judgement struct {
 	before *passerelle.Link
 	link   *passerelle.Link
 	change *outbox.Change
-	known  int // events that were known already
 }
 
 func (j *judgement) all(events []*passerelle.Event) error {
@@ -175,9 +175,9 @@ func (j *judgement) one(e *passerelle.Event) error {
 		return err
 	}
 	if known {
-		j.known++
 		return nil
 	}
+	names = j.names(e)
 	// R29: what the contract leaves behind at escalation is recorded as seen.
 	if e.Kind == passerelle.PublicLog && j.before.State == passerelle.New && j.c.AtEscalation.PublicLog == "none" {
 		j.change.Names = append(j.change.Names, names...)
@@ -236,6 +236,9 @@ func (j *judgement) isKnown(e *passerelle.Event, names []outbox.Name) (bool, err
 	if !any {
 		return false, nil
 	}
+	if e.Unread && (e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog) {
+		return j.repeated(e)
+	}
 	if e.Kind == passerelle.Create && j.link.Facts["create_sum"] != sumOf(e) {
 		return false, nil // another create for an open pair: the life cycle refuses it (R30)
 	}
@@ -245,6 +248,37 @@ func (j *judgement) isKnown(e *passerelle.Event, names []outbox.Name) (bool, err
 		j.lookAgain(e)
 	}
 	return true, nil
+}
+
+// repeated tells a post that came twice from the same words written again by a
+// sender whose tool cannot be read: the last entry of that journal, posted once
+// more, is the same post. Other known words are a new entry, and get a name of
+// their own.
+func (j *judgement) repeated(e *passerelle.Event) (bool, error) {
+	base, _, _ := strings.Cut(e.Names[0], "#")
+	last := ""
+	for old, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID}) {
+		if err != nil {
+			return false, err
+		}
+		if old.Event.From == e.From && old.Event.Kind == e.Kind && len(old.Event.Names) > 0 {
+			last, _, _ = strings.Cut(old.Event.Names[0], "#")
+		}
+	}
+	if last == base {
+		return true, nil
+	}
+	for k := 2; ; k++ {
+		name := outbox.Name{Contract: j.c.Name, Side: e.From, Name: fmt.Sprintf("%s#%d", base, k)}
+		seen, err := j.r.Store.Seen(j.ctx, name)
+		if err != nil {
+			return false, err
+		}
+		if !seen[name.Name] {
+			e.Names = []string{name.Name}
+			return false, nil
+		}
+	}
 }
 
 func (j *judgement) lookAgain(e *passerelle.Event) {

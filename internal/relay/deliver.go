@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -41,7 +42,7 @@ func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
 func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	defer r.locks.lock(lockKey(dest, e.Link))()
 	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
-	o := d.run()
+	o := d.safely()
 	if err := r.Store.Settle(ctx, e, o); err != nil {
 		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
 		return
@@ -72,6 +73,19 @@ func (d *delivery) ticket() string {
 		return d.e.Link
 	}
 	return d.link.Names()
+}
+
+// safely runs the delivery. A mistake of ours that panics must not take the
+// whole gateway down, again at each restart: the entry is parked in sight.
+func (d *delivery) safely() (o outbox.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.r.Log.Error("a mistake of the gateway's", "event", d.e.ID, "contract", d.e.Contract, "panic", p, "stack", string(debug.Stack()))
+			o = d.failed(&passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.ticket(), Err: fmt.Errorf("a mistake of the gateway's: %v", p),
+				Hint: "report it with the log; look at the ticket before you retry, for the message may have taken effect"})
+		}
+	}()
+	return d.run()
 }
 
 // run delivers the parts that are not delivered yet, and says how it ended.

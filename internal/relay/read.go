@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -31,7 +32,7 @@ func (r *Relay) reader(ctx context.Context) {
 
 // look reads one ticket; a failure puts it off.
 func (r *Relay) look(ctx context.Context, l *outbox.Look) {
-	err := r.read(ctx, l)
+	err := r.safely(ctx, l)
 	var again time.Time
 	if err != nil {
 		again = time.Now().Add(r.Backoff.Delay(l.Tries))
@@ -44,6 +45,18 @@ func (r *Relay) look(ctx context.Context, l *outbox.Look) {
 	if err := r.Store.Looked(ctx, l, again, err); err != nil {
 		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
 	}
+}
+
+// safely reads a ticket; a mistake of ours that panics puts this one off, and
+// takes nothing else down.
+func (r *Relay) safely(ctx context.Context, l *outbox.Look) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.Log.Error("a mistake of the gateway's", "contract", l.Contract, "side", l.Side, "key", l.Key, "panic", p, "stack", string(debug.Stack()))
+			err = passerelle.Errorf(passerelle.Stuck, "read", "a mistake of the gateway's: %v", p)
+		}
+	}()
+	return r.read(ctx, l)
 }
 
 // read turns what a tool says of a ticket into events, and accepts those that

@@ -533,3 +533,43 @@ func TestR28UnknownTicketIsRefusedInSight(t *testing.T) {
 		}
 	})
 }
+
+// TestPanicIsParked: a mistake of ours stops one lane, not the gateway.
+func TestPanicIsParked(t *testing.T) {
+	run(t, func(s *stage) {
+		s.partner.fail = func(m *passerelle.Message, _ int) error {
+			if strings.Contains(string(m.Body), `"R-000007"`) {
+				panic("a nil map")
+			}
+			return nil
+		}
+		l := s.must(createEvent())
+		other := createEvent()
+		other.Key, other.Claims = "8", nil
+		s.must(other)
+		time.Sleep(time.Hour)
+		s.want(s.story(l.ID), "create→partner parked", "note→requester done")
+		s.want(s.partner.messages(), "core/create")
+	})
+}
+
+// TestAgentSaysTheSameAgain: an agent whose tool cannot be read posts a text
+// twice at once (a retry), and the same words again later (news).
+func TestAgentSaysTheSameAgain(t *testing.T) {
+	run(t, func(s *stage) {
+		l := s.must(createEvent())
+		time.Sleep(time.Minute)
+		says := func(text string) {
+			s.must(&passerelle.Event{Contract: "orleans-tours-gar", From: passerelle.Partner, Kind: passerelle.PublicLog, Unread: true,
+				Claims: []passerelle.Claim{{Side: passerelle.Broker, Key: l.ID}}, Names: []string{l.ID + "/public_log/" + text + "#1"}, Fields: map[string]string{"public_log": "<p>" + text + "</p>"}})
+			time.Sleep(time.Minute)
+		}
+		for _, text := range []string{"ok", "ok", "autre", "ok", "ok", "autre", "ok"} {
+			says(text)
+		}
+		b := s.requester.bodies()
+		if ok, other := strings.Count(b, "<p>ok</p>"), strings.Count(b, "<p>autre</p>"); ok != 3 || other != 2 {
+			t.Errorf("%d times ok and %d autre, want 3 and 2", ok, other)
+		}
+	})
+}
