@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/adapters/agent"
 	"passerelle/adapters/itop"
 	"passerelle/adapters/jira"
 )
@@ -32,8 +33,9 @@ type Settings struct {
 	Workers int   `yaml:"workers"` // messages in flight to this tool at most; default 8
 	ITop    *ITop `yaml:"itop"`    // Combodo iTop; default none
 	Jira    *Jira `yaml:"jira"`    // Jira Data Center or Cloud; default none
-	// Agent lets a partner's own agent post the contract's messages to this
-	// side's iTop-style face, beside the tool; default none.
+	// Agent is a program of the partner's own that speaks the contract's
+	// messages: beside jira it only posts to our face; alone, with a url, it is
+	// this side's tool; default none.
 	Agent *Agent `yaml:"agent"`
 }
 
@@ -86,9 +88,15 @@ type Account struct {
 	Token    SecretRef `yaml:"token"`    // for the headers Auth-Token and Authorization: Bearer; default none
 }
 
-// Agent is a program that posts the contract's messages itself.
+// Agent is a program that speaks the contract's messages itself (R26).
 type Agent struct {
-	Accounts []Account `yaml:"accounts"` // its accounts; default nobody
+	Accounts []Account     `yaml:"accounts"` // who may post to our face for it; default nobody
+	URL      string        `yaml:"url"`      // where the contract's messages are posted, in full; default none: nothing is sent to it
+	AuthURL  string        `yaml:"auth_url"` // what a message's auth_url says; default url
+	User     string        `yaml:"user"`     // technical account at the agent; default none
+	Password SecretRef     `yaml:"password"` // its password; default none
+	Form     bool          `yaml:"form"`     // post as an iTop takes it, in the form field json_data; default false: application/json
+	Timeout  time.Duration `yaml:"timeout"`  // for one message with its file; default 1m
 }
 
 // Jira is a Jira's part of the configuration.
@@ -127,8 +135,16 @@ func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Ada
 			return nil, at(err)
 		}
 		return &Adapter{Out: t, Watch: t, Faces: map[string]passerelle.Inbound{RESTPath: t}}, nil
+	case s.Agent != nil && s.Agent.URL != "" && s.Jira != nil:
+		return nil, at(fmt.Errorf("agent.url excludes jira: both would hear each message (keep one)"))
+	case s.Agent != nil && s.Agent.URL != "":
+		a, err := openAgent(s.Agent, contract, side, limit)
+		if err != nil {
+			return nil, at(err)
+		}
+		return a, nil
 	case s.Jira == nil:
-		return nil, at(fmt.Errorf("no tool is given (itop or jira)"))
+		return nil, at(fmt.Errorf("no tool is given (itop, jira, or agent with a url)"))
 	}
 	j, err := openJira(s.Jira, contract, side)
 	if err != nil {
@@ -136,13 +152,30 @@ func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Ada
 	}
 	a := &Adapter{Out: j, Watch: j, Faces: map[string]passerelle.Inbound{WebhookPath: j}}
 	if s.Agent != nil {
-		agent, err := openITop(&ITop{Accounts: s.Agent.Accounts}, contract, side, limit)
+		face, err := openITop(&ITop{Accounts: s.Agent.Accounts}, contract, side, limit)
 		if err != nil {
 			return nil, at(fmt.Errorf("agent: %w", err))
 		}
-		a.Faces[RESTPath] = agent
+		a.Faces[RESTPath] = face
 	}
 	return a, nil
+}
+
+// openAgent makes a side that is a partner's own agent: it cannot be read.
+func openAgent(s *Agent, contract string, side passerelle.Side, limit int64) (*Adapter, error) {
+	password, err := s.Password.Read()
+	if err != nil {
+		return nil, fmt.Errorf("agent: password: %w", err)
+	}
+	out, err := agent.New(agent.Config{Contract: contract, Side: side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout})
+	if err != nil {
+		return nil, err
+	}
+	face, err := openITop(&ITop{Accounts: s.Accounts}, contract, side, limit)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return &Adapter{Out: out, Faces: map[string]passerelle.Inbound{RESTPath: face}}, nil
 }
 
 func openITop(s *ITop, contract string, side passerelle.Side, limit int64) (*itop.ITop, error) {

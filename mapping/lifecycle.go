@@ -50,7 +50,7 @@ func (lc lifecycle) find(s passerelle.State, from passerelle.Side, k passerelle.
 func (lc lifecycle) allowed(s passerelle.State, from passerelle.Side) []passerelle.Kind {
 	var out []passerelle.Kind
 	for _, k := range passerelle.Kinds() {
-		if r := lc.find(s, from, k); r != nil && !r.no && (!r.same || len(r.sends) > 0) {
+		if r := lc.find(s, from, k); k != passerelle.Reference && r != nil && !r.no && (!r.same || len(r.sends) > 0) {
 			out = append(out, k)
 		}
 	}

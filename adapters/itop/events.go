@@ -94,6 +94,10 @@ func (t *ITop) update(e *passerelle.Event) ([]*passerelle.Event, error) {
 	delete(e.Fields, "public_log")
 	delete(e.Fields, "private_log")
 	e.Kind = passerelle.Change
+	if id, ref := e.Fields["provider_id"], e.Fields["provider_ref"]; t.cfg.Side == passerelle.Partner && id != "" {
+		// R5: the partner's number comes back on its own.
+		e.Kind, e.Names = passerelle.Reference, []string{nameKey(e) + "/reference/" + id + "/" + ref}
+	}
 	return append(out, e), nil
 }
 

@@ -45,7 +45,7 @@ type Config struct {
 
 // ITop is one iTop: a face for it and a client to it.
 type ITop struct {
-	cfg    Config
+	cfg    *Config // behind a pointer: fmt cannot mask a Secret in an unexported value
 	client *http.Client
 	mask   *strings.Replacer // hides our own secrets in what an iTop answers
 	guests chan struct{}     // messages kept before we know who sends them
@@ -77,7 +77,7 @@ func New(cfg Config) (*ITop, error) {
 			return nil, fmt.Errorf("itop: %s %s: account %q has neither a token nor a user with a password", cfg.Contract, cfg.Side, a.User)
 		}
 	}
-	return &ITop{cfg: cfg, client: newClient(cfg), mask: newMask(cfg), guests: make(chan struct{}, maxGuests)}, nil
+	return &ITop{cfg: &cfg, client: newClient(cfg), mask: newMask(cfg), guests: make(chan struct{}, maxGuests)}, nil
 }
 
 // authorised tells whether the credentials are one of the accounts'. All are

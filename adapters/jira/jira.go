@@ -32,7 +32,7 @@ import (
 // Jira is one Jira, as one contract and side use it. Its methods may be called
 // at once from several goroutines; writes to one issue should be serial.
 type Jira struct {
-	cfg   Config
+	cfg   *Config // behind a pointer: fmt cannot mask a Secret in an unexported value
 	base  *url.URL
 	api   *resty.Client // the REST API: redirects only on reads and only within the host
 	files *resty.Client // downloads: other hosts too, but without credentials
@@ -71,7 +71,7 @@ func New(cfg Config, opts ...Option) (*Jira, error) {
 	for _, o := range opts {
 		o(&s)
 	}
-	j := &Jira{cfg: cfg, base: base}
+	j := &Jira{cfg: &cfg, base: base}
 	j.api = j.client(s.transport, j.followInside)
 	j.files = j.client(s.transport, j.followOutside)
 	return j, nil

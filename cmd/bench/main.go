@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -22,7 +23,19 @@ func main() {
 	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
 	flag.StringVar(&b.contract, "contract", "contracts/orleans-tours-gar/v1", "the contract to carry out")
 	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
+	profile := flag.String("cpuprofile", "", "file for a CPU profile of all of it; default none")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := b.run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -304,6 +304,9 @@ func sumOf(e *passerelle.Event) string {
 // that what follows at once is judged against it.
 func (j *judgement) advance(e *passerelle.Event, step *mapping.Step) {
 	l := j.link
+	if e.Kind == passerelle.Reference && e.From == passerelle.Partner {
+		l.Partner = passerelle.Ref{Key: e.Fields["provider_id"], Number: e.Fields["provider_ref"]} // R5
+	}
 	if step.Next == l.State {
 		return
 	}

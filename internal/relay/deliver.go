@@ -98,7 +98,7 @@ func (d *delivery) run() outbox.Outcome {
 		return d.failed(err)
 	}
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
-		return d.failed(&passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "retry the create that was dropped, or drop this one too"})
+		return d.failed(d.numberless())
 	}
 	messages, errs := c.Render(mapping.Send{To: d.e.To, Template: d.e.Template}, d.e.Event, d.link, d.e.State, messageID(d.e))
 	for i := d.e.Parts; i < len(messages); i++ {
@@ -120,6 +120,20 @@ func (d *delivery) run() outbox.Outcome {
 		}
 	}
 	return d.done(c)
+}
+
+// numberless says why a message for the partner cannot go yet: its number has
+// not come back (R5, R28), or never will.
+func (d *delivery) numberless() error {
+	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link}) {
+		if err != nil {
+			return err
+		}
+		if e.Event.Kind == passerelle.Create && e.Status == outbox.Done {
+			return passerelle.Errorf(passerelle.Temporary, "deliver", "%s: the partner's number has not come back yet", d.link.Names())
+		}
+	}
+	return &passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "retry the create that was dropped, or drop this one too"}
 }
 
 // messageID is the mark that a tool can keep: the same at each try.

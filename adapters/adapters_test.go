@@ -1,0 +1,67 @@
+package adapters
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"passerelle"
+)
+
+const canary = "s3cret-c4nary"
+
+// TestSecretsDoNotPrint: an adapter that ends up in a log by mistake shows none
+// of its secrets, whatever the verb.
+func TestSecretsDoNotPrint(t *testing.T) {
+	secret := SecretRef{Value: canary}
+	account := []Account{{User: "u", Password: secret}, {Token: secret}}
+	for name, s := range map[string]*Settings{
+		"itop":  {ITop: &ITop{BaseURL: "http://127.0.0.1:1", User: "u", Password: secret, Token: secret, Accounts: account}},
+		"jira":  {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: secret, Webhook: Webhook{Secrets: []SecretRef{secret}, Tokens: []SecretRef{secret}}}, Agent: &Agent{Accounts: account}},
+		"agent": {Agent: &Agent{URL: "http://127.0.0.1:1/", User: "u", Password: secret, Accounts: account}},
+	} {
+		a, err := Open(s, "c", passerelle.Partner, 1<<20)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, v := range []any{a, a.Out, a.Watch, a.Faces, s, *s} {
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				if strings.Contains(fmt.Sprintf(verb, v), canary) {
+					t.Errorf("%s: %T prints a secret with %s", name, v, verb)
+				}
+			}
+		}
+	}
+}
+
+// TestOneTool: a side has one tool, and the errors say which it may be.
+func TestOneTool(t *testing.T) {
+	for want, s := range map[string]*Settings{
+		"no tool is given":                {},
+		"itop excludes jira and agent":    {ITop: &ITop{}, Jira: &Jira{}},
+		"agent.url excludes jira":         {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: SecretRef{Value: "t"}}, Agent: &Agent{URL: "http://127.0.0.1:1/"}},
+		"neither a token nor a user":      {ITop: &ITop{Accounts: []Account{{User: "u"}}}},
+		"the environment has no NO_SUCH_": {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
+		"give file or env, not both":      {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
+	} {
+		if _, err := Open(s, "c", passerelle.Partner, 1<<20); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestSecretRef: a file's last line end is not part of the secret.
+func TestSecretRef(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(" a b\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PASSERELLE_TEST_SECRET", "from env")
+	for want, ref := range map[passerelle.Secret]SecretRef{" a b": {File: file}, "from env": {Env: "PASSERELLE_TEST_SECRET"}, "": {}} {
+		if got, err := ref.Read(); err != nil || got != want {
+			t.Errorf("%v: got %q, %v", ref, got.Reveal(), err)
+		}
+	}
+}
