@@ -164,6 +164,7 @@ func appendUnit(out []piece, u unit, around style) []piece {
 	if u.ready != "" {
 		return append(out, piece{ready: u.ready, bare: u.bare})
 	}
+	out = slices.Grow(out, len(u.text)) // one piece a character
 	for _, r := range u.text {
 		out = append(out, piece{char: r, around: around | u.style})
 	}
