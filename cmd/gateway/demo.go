@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,7 @@ func demoCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave all running afterwards, and say where")
 	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:0", "address of the gateway's faces")
 	cmd.Flags().StringVar(&d.admin, "admin", "127.0.0.1:0", "address of the gateway's admin listener")
+	cmd.Flags().DurationVar(&d.patience, "patience", 20*time.Second, "how long to wait for what a side must see")
 	cmd.Flags().StringVar(&d.at.itop, "itop", "127.0.0.1:0", "address of the simulated iTop")
 	cmd.Flags().StringVar(&d.at.jira, "jira", "127.0.0.1:0", "address of the simulated Jira")
 	return cmd
@@ -40,6 +42,7 @@ type demo struct {
 	listen, admin       string
 	at                  struct{ itop, jira string } // addresses of the simulators
 	keep                bool
+	patience            time.Duration
 	out                 io.Writer
 	dir                 string // of this run: configuration, secrets, database
 	itop                *itopsim.Sim
@@ -70,7 +73,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	err = play.Play(ctx, &scenario.Tools{Requester: d.urls.itop, Partner: d.urls.jira}, &scenario.Narrator{W: d.out, Color: isTerminal(d.out)})
+	err = play.Play(ctx, &scenario.Tools{Requester: d.urls.itop, Partner: d.urls.jira, Patience: d.patience}, &scenario.Narrator{W: d.out, Color: isTerminal(d.out)})
 	if d.keep {
 		d.tell()
 		<-ctx.Done()

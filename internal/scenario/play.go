@@ -9,9 +9,6 @@ import (
 	"passerelle"
 )
 
-// patience is how long a sight may take to appear.
-const patience = 20 * time.Second
-
 // Play acts the scenario out and tells it to n. Its error says what is not as
 // the contract says; a play that has gone wrong ends at that step.
 func (s *Scenario) Play(ctx context.Context, t *Tools, n *Narrator) error {
@@ -61,7 +58,7 @@ func (s *Scenario) act(ctx context.Context, t *Tools, step Step) error {
 
 // await looks until the sight is there, or patience ends.
 func (t *Tools) await(ctx context.Context, s Sight) (ok bool, got string) {
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(t.Patience); ; {
 		ok, got = t.once(ctx, s)
 		if ok || time.Now().After(end) || ctx.Err() != nil {
 			return ok, got

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -18,8 +19,9 @@ import (
 
 // Tools is where the two tools are, and the names that the play has kept.
 type Tools struct {
-	Requester string // base URL of the iTop
-	Partner   string // base URL of the Jira
+	Requester string        // base URL of the iTop
+	Partner   string        // base URL of the Jira
+	Patience  time.Duration // how long a sight may take to appear
 	cast      Cast
 	vars      map[string]string
 }
