@@ -95,12 +95,27 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 			return err
 		}
 	}
+	if e := p.moved(snap); e != nil {
+		snap.Events = append(snap.Events, e)
+	}
 	for _, e := range snap.Events {
 		if err := p.event(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// moved is the event of a partner's ticket that has another number than the one
+// we know, as a moved Jira issue has: the requester is told the new one (R33).
+func (p *reading) moved(snap *passerelle.Snapshot) *passerelle.Event {
+	old, now := p.link.Ref(p.dest.Side), snap.Ref
+	if p.dest.Side != passerelle.Partner || old.Number == "" || now.Number == "" || old.Number == now.Number {
+		return nil
+	}
+	return &passerelle.Event{Contract: p.dest.Contract, From: p.dest.Side, Kind: passerelle.Reference, Key: now.Key, At: time.Now(),
+		Names:  []string{now.Key + "/reference/" + now.Number},
+		Fields: map[string]string{"provider_id": now.Key, "provider_ref": now.Number}}
 }
 
 // stranger finds the link of a ticket that is not known by this key: one of

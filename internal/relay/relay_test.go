@@ -575,3 +575,26 @@ func TestAgentSaysTheSameAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestR33MovedIssue: a moved Jira issue has a new number, which the requester
+// is told once.
+func TestR33MovedIssue(t *testing.T) {
+	run(t, func(s *stage) {
+		l := s.must(createEvent())
+		time.Sleep(time.Minute)
+		for range 2 {
+			s.partner.snap = &passerelle.Snapshot{Ref: passerelle.Ref{Key: "10001", Number: "AUTRE-7"}}
+			if err := s.Look(t.Context(), "orleans-tours-gar", passerelle.Partner, "10001"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := strings.Count(s.requester.bodies(), `"provider_ref":"AUTRE-7"`); n != 1 {
+			t.Errorf("the requester was told %d times: %s", n, s.requester.bodies())
+		}
+		found, err := s.Find(t.Context(), "orleans-tours-gar", passerelle.Partner, "AUTRE-7")
+		if err != nil || found.ID != l.ID {
+			t.Errorf("the ticket is not known by its new number: %v", err)
+		}
+	})
+}
