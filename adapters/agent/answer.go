@@ -8,11 +8,11 @@ import (
 	"unicode"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 const (
 	maxAnswer = 1 << 20 // what is read of an answer, in bytes
-	maxDepth  = 100     // how deep it may nest
 )
 
 // answer is what an agent said: the members of a JSON object, or nothing that
@@ -22,7 +22,7 @@ type answer map[string]json.RawMessage
 // parse reads an answer that is a JSON object.
 func parse(text []byte) (answer, bool) {
 	var said answer
-	if len(text) > maxAnswer || !shallow(text) || json.Unmarshal(unmarked(text), &said) != nil || said == nil {
+	if len(text) > maxAnswer || !foreign.Shallow(text) || json.Unmarshal(unmarked(text), &said) != nil || said == nil {
 		return answer{}, false
 	}
 	return said, true
@@ -34,8 +34,8 @@ func parse(text []byte) (answer, bool) {
 func (a *Agent) judge(text []byte) (answer, error) {
 	said, ok := parse(text)
 	if !ok {
-		if object(text) && (len(text) > maxAnswer || !shallow(text)) {
-			return nil, fail(passerelle.Unsure, "", "the answer is over %d bytes or nests deeper than %d", maxAnswer, maxDepth)
+		if object(text) && (len(text) > maxAnswer || !foreign.Shallow(text)) {
+			return nil, fail(passerelle.Unsure, "", "the answer is over %d bytes or nests deeper than %d", maxAnswer, foreign.MaxDepth)
 		}
 		return said, nil
 	}
@@ -157,26 +157,3 @@ func (o answer) word(name string) string {
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// shallow tells whether a JSON text nests no deeper than maxDepth.
-func shallow(text []byte) bool {
-	depth, inside, escaped := 0, false, false
-	for _, c := range text {
-		switch {
-		case escaped:
-			escaped = false
-		case inside && c == '\\':
-			escaped = true
-		case c == '"':
-			inside = !inside
-		case inside:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return false
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return true
-}

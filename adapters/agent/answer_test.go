@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 // TestReferenceOfACreate: what an agent may answer, and what is learned of it
@@ -95,12 +96,12 @@ func TestHTTPErrorTellsTheAgentsMessage(t *testing.T) {
 // TestAnswerThatCannotBeRead: a JSON too big or too deep may be a refusal.
 func TestAnswerThatCannotBeRead(t *testing.T) {
 	deep := func(n int) string { return `{"a":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}` }
-	for _, text := range []string{deep(maxDepth + 1), strings.Repeat(`{"a":`, 400_000), `{"a":"` + strings.Repeat("x", maxAnswer) + `"}`} {
+	for _, text := range []string{deep(foreign.MaxDepth + 1), strings.Repeat(`{"a":`, 400_000), `{"a":"` + strings.Repeat("x", maxAnswer) + `"}`} {
 		at, _ := listen(t, 200, text)
 		_, err := deliver(open(t, at, nil), create(), nil)
 		fails(t, err, passerelle.Unsure)
 	}
-	at, _ := listen(t, 200, deep(maxDepth))
+	at, _ := listen(t, 200, deep(foreign.MaxDepth))
 	if _, err := deliver(open(t, at, nil), create(), nil); err != nil {
 		t.Error(err)
 	}

@@ -7,10 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 // httpError gives an HTTP status that is no success its class.
@@ -21,7 +21,7 @@ func (a *Agent) httpError(res *http.Response, text []byte) error {
 		why += ": " + a.mask.quote(said.message())
 	}
 	e := fail(class, hint, "%s", why)
-	e.After = retryAfter(res.Header)
+	e.After = foreign.RetryAfter(res.Header, time.Now())
 	return e
 }
 
@@ -44,20 +44,6 @@ func fate(status int) (passerelle.Class, string) {
 		return passerelle.Down, "url leads elsewhere: give the address of the agent itself"
 	}
 	return passerelle.Stuck, ""
-}
-
-// maxWait bounds what Retry-After can ask for.
-const maxWait = 24 * time.Hour
-
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := strconv.Atoi(v); err == nil {
-		return time.Duration(max(0, min(n, int(maxWait/time.Second)))) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, min(time.Until(at), maxWait))
-	}
-	return 0
 }
 
 // lost classifies a request without an answer: certainly not sent (no

@@ -17,6 +17,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 // maxAnswer bounds what is held of an answer, in bytes: the journals of a
@@ -131,7 +132,7 @@ func (t *ITop) request(ctx context.Context, c call) (*http.Request, error) {
 
 // judge gives an answer its fate. iTop says nearly everything with HTTP 200.
 func (t *ITop) judge(b []byte, write, big bool) (gjson.Result, error) {
-	if !shallow(b) || !gjson.ValidBytes(b) || !gjson.GetBytes(b, "code").Exists() {
+	if !foreign.Shallow(b) || !gjson.ValidBytes(b) || !gjson.GetBytes(b, "code").Exists() {
 		return gjson.Result{}, unsure(write, "the answer is not iTop's: %q", t.quote(string(b), 80))
 	}
 	ans := gjson.ParseBytes(b)
@@ -195,29 +196,6 @@ func (t *ITop) quote(s string, most int) string {
 		s = s[:most] + "…"
 	}
 	return strings.ToValidUTF8(s, "?")
-}
-
-// shallow tells whether a JSON text nests no deeper than maxDepth.
-func shallow(b []byte) bool {
-	depth, quoted, escaped := 0, false, false
-	for _, c := range b {
-		switch {
-		case escaped:
-			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return false
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return true
 }
 
 // query is a core/get, built as JSON so that no value is taken for syntax.

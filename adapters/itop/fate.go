@@ -3,10 +3,10 @@ package itop
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 // httpError gives an HTTP status its class; nil for 200, of which the body
@@ -14,7 +14,7 @@ import (
 func httpError(res *http.Response, write bool) error {
 	code := res.StatusCode
 	fail := func(class passerelle.Class, hint string) error {
-		return &passerelle.Error{Op: "itop", Class: class, Err: fmt.Errorf("HTTP %d %s", code, http.StatusText(code)), Hint: hint, After: retryAfter(res.Header)}
+		return &passerelle.Error{Op: "itop", Class: class, Err: fmt.Errorf("HTTP %d %s", code, http.StatusText(code)), Hint: hint, After: foreign.RetryAfter(res.Header, time.Now())}
 	}
 	switch {
 	case code == http.StatusOK:
@@ -60,15 +60,4 @@ func unsure(write bool, format string, args ...any) error {
 		return passerelle.Errorf(passerelle.Unsure, "itop", format, args...)
 	}
 	return passerelle.Errorf(passerelle.Down, "itop", format, args...)
-}
-
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := strconv.Atoi(v); err == nil && n > 0 {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }

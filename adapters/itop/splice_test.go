@@ -17,6 +17,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 func newSplicer(r io.Reader, d *recorder, limit int64) *splicer {
@@ -142,7 +143,7 @@ func TestSpliceRefusesWhatIsNotJSON(t *testing.T) {
 	for _, text := range []string{
 		``, ` `, `{`, `[`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,}`, `[1,]`, `[1 2]`, `{"a" 1}`, `{1:2}`, `{"a":1}}`, `{"a":1} x`, `"abc`, `"a\`, "\"a\nb\"", "\"a\x00b\"",
 		a, a + `aGVs`, a + `aGVs\`, a + `aGVs\u00`, a + `aGVs\u00zz"}]}`, a + `aGVs\xbG8="}]}`, a + "aGVs\nbG8=\"}]}", a + "aGVs\x00bG8=\"}]}", a + `aGVsbG8="`, a + `aGVsbG8="}`,
-		strings.Repeat("[", 1_000_000), strings.Repeat(`{"a":`, 1_000_000), strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1),
+		strings.Repeat("[", 1_000_000), strings.Repeat(`{"a":`, 1_000_000), strings.Repeat("[", foreign.MaxDepth+1) + strings.Repeat("]", foreign.MaxDepth+1),
 	} {
 		for name, split := range splits {
 			d := newRecorder()
@@ -155,9 +156,9 @@ func TestSpliceRefusesWhatIsNotJSON(t *testing.T) {
 			d.released(t)
 		}
 	}
-	deep := strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)
+	deep := strings.Repeat("[", foreign.MaxDepth) + strings.Repeat("]", foreign.MaxDepth)
 	if s := newSplicer(strings.NewReader(deep), newRecorder(), 1<<20); s.splice() != nil {
-		t.Errorf("%d levels are too deep", maxDepth)
+		t.Errorf("%d levels are too deep", foreign.MaxDepth)
 	}
 }
 
@@ -254,7 +255,7 @@ func FuzzSplice(f *testing.F) {
 		if err == nil && s.size != int64(len(b)) {
 			t.Fatalf("size %d of %d", s.size, len(b))
 		}
-		if err != nil && json.Valid(b) && depth(b) <= maxDepth && !bytes.Contains(b, []byte("data")) {
+		if err != nil && json.Valid(b) && depth(b) <= foreign.MaxDepth && !bytes.Contains(b, []byte("data")) {
 			t.Fatalf("JSON was refused: %v", err)
 		}
 		letGo(s, d)

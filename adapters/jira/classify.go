@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 )
 
 // verdict is what a status means: whose fault it is and what would work.
@@ -97,7 +98,7 @@ func (c call) refused(a *answer) error {
 	v := judge(a.status, a.head, c.writes)
 	err := passerelle.Errorf(v.class, c.op, "%w", newRefusal(a))
 	err.Ticket, err.Hint = c.ticket, v.hint
-	err.After = retryAfter(a.head, time.Now())
+	err.After = foreign.RetryAfter(a.head, time.Now())
 	return err
 }
 
@@ -137,18 +138,6 @@ func clip(s string) string {
 		return string(r[:1000]) + "…"
 	}
 	return s
-}
-
-// retryAfter reads seconds or an HTTP date, up to a day.
-func retryAfter(head http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(head.Get("Retry-After"))
-	var wait time.Duration
-	if n, err := strconv.ParseFloat(text, 64); err == nil {
-		wait = time.Duration(min(max(n, 0), 86400) * float64(time.Second))
-	} else if t, err := http.ParseTime(text); err == nil {
-		wait = t.Sub(now)
-	}
-	return min(max(wait, 0), 24*time.Hour)
 }
 
 // broken makes the error of a request without a whole answer. What was sent may

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"passerelle"
+	"passerelle/internal/foreign"
 	"passerelle/internal/richtext"
 )
 
@@ -23,8 +24,8 @@ type wish struct {
 // fields and body matter to Jira; accounts, trace and output_fields stay here.
 // HTML texts become wiki markup.
 func prepare(m *passerelle.Message) (*wish, error) {
-	if d := depth(m.Body); d > maxDepth {
-		return nil, fmt.Errorf("the message's body is nested more than %d deep", maxDepth)
+	if !foreign.Shallow(m.Body) {
+		return nil, fmt.Errorf("the message's body is nested more than %d deep", foreign.MaxDepth)
 	}
 	dec := json.NewDecoder(bytes.NewReader(m.Body))
 	dec.UseNumber() // a long number stays as it is
