@@ -27,6 +27,8 @@ type Event struct {
 	// gives them, by the contract's names once interpreted.
 	Fields map[string]string `json:"fields,omitempty"`
 	Files  []File            `json:"files,omitempty"`
+	// Read says that the event was found by reading the ticket, not pushed.
+	Read bool `json:"read,omitempty"`
 	// Unread says that the sender's tool cannot be read again, as a partner's own
 	// agent: a text that is known is then the same post again only if it is the
 	// last that this sender wrote there.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"passerelle"
+	"passerelle/internal/richtext"
 )
 
 // TooBig is the error of Render when one file cannot travel within the
@@ -211,3 +212,7 @@ func withOQL(n *node, found string) *node {
 	}
 	return &c
 }
+
+// SameText tells whether two HTML texts say the same words, as a journal's
+// entries are compared.
+func SameText(a, b string) bool { return richtext.Identity(a) == richtext.Identity(b) }

@@ -18,7 +18,7 @@ func (s *engine) Retry(ctx context.Context, id uint64, d Decision) (*Entry, erro
 			return fmt.Errorf("%w: it is %s (a parked or waiting entry can be retried)", ErrNotParked, r.Status)
 		}
 		r.Status, r.Attempts = Waiting, 0
-		r.Before, r.Settled = time.Time{}, time.Time{}
+		r.Before, r.Settled, r.Tried = time.Time{}, time.Time{}, time.Time{}
 		if d.Terms != "" {
 			r.Terms = d.Terms
 		}

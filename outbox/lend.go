@@ -163,7 +163,9 @@ func (t *tx) settle(id, lend uint64, o *Outcome, follow []*fresh, pinned func(st
 func (t *tx) outcome(r *record, o *Outcome) *record {
 	r.Status, r.Probe = o.To, o.Probe
 	if o.Charge {
-		r.Attempts++
+		if r.Attempts++; r.Tried.IsZero() {
+			r.Tried = t.now
+		}
 	}
 	if o.To == Waiting {
 		r.Before = o.Before

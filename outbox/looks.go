@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// lookDest is where all hints wait: they have one queue.
-var lookDest = Dest{}
-
 // Look implements Store. A hint brings a waiting one forward, unless that was
 // put off after an error.
 func (s *engine) Look(ctx context.Context, l Look) error {
@@ -60,7 +57,7 @@ func (t *tx) saveLook(l *Look, freed bool) {
 
 func lookStep(k []byte, l *Look, freed bool) step {
 	return step{
-		dest: lookDest, lane: string(k), freed: freed,
+		dest: Dest{l.Contract, l.Side}, lane: string(k), freed: freed,
 		item: item{id: 1, status: Waiting, before: l.Before, created: l.Since},
 	}
 }
@@ -79,8 +76,8 @@ func lookSteps(r reader) ([]step, error) {
 }
 
 // NextLook implements Store. Until Looked, nobody else is given the hint.
-func (s *engine) NextLook(ctx context.Context) (*Look, error) {
-	g, err := s.looks.next(ctx, lookDest)
+func (s *engine) NextLook(ctx context.Context, d Dest) (*Look, error) {
+	g, err := s.looks.next(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +87,7 @@ func (s *engine) NextLook(ctx context.Context) (*Look, error) {
 		return err
 	})
 	if err != nil {
-		s.looks.giveBack(lookDest, g.lane)
+		s.looks.giveBack(d, g.lane)
 	}
 	return l, err
 }

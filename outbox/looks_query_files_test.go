@@ -15,48 +15,48 @@ func TestLooks(t *testing.T) {
 		hint := Look{Contract: deal, Side: passerelle.Partner, Key: "10042"}
 		r.look(hint)
 		r.look(hint)
-		l := r.nextLook()
+		l := r.nextLook(toPartner)
 		if l.Count != 2 {
 			r.Errorf("two hints are %+v", l)
 		}
 		r.look(hint) // while the ticket is being read
-		if l2 := r.nextLook(); l2 != nil {
+		if l2 := r.nextLook(toPartner); l2 != nil {
 			r.Errorf("handed out twice: %+v", l2)
 		}
 		r.looked(l, time.Time{}, nil)
-		l = r.nextLook()
+		l = r.nextLook(toPartner)
 		if l == nil {
 			r.Fatal("a hint during the reading is lost")
 		}
 		r.looked(l, time.Now().Add(time.Minute), errors.New("503"))
 		r.look(hint)
-		if l := r.nextLook(); l != nil {
+		if l := r.nextLook(toPartner); l != nil {
 			r.Errorf("due before its time: %+v", l)
 		}
 		r.reopen()
-		if l := r.nextLook(); l != nil {
+		if l := r.nextLook(toPartner); l != nil {
 			r.Errorf("due before its time after a restart: %+v", l)
 		}
 		time.Sleep(time.Minute)
-		if r.nextLook() == nil {
+		if r.nextLook(toPartner) == nil {
 			r.Error("not due after its time")
 		}
 		r.reopen() // nobody has read it
-		l = r.nextLook()
+		l = r.nextLook(toPartner)
 		r.looked(l, time.Now().Add(time.Hour), nil)
 		r.look(hint) // brings it forward
-		r.looked(r.nextLook(), time.Time{}, nil)
+		r.looked(r.nextLook(toPartner), time.Time{}, nil)
 		later := hint
 		later.Before = time.Now().Add(time.Hour)
 		r.look(later)
-		if l := r.nextLook(); l != nil {
+		if l := r.nextLook(toPartner); l != nil {
 			r.Errorf("a hint for later is due: %+v", l)
 		}
 		if err := r.s.Looked(r.ctx, &Look{Contract: deal, Key: "?"}, time.Time{}, nil); !errors.Is(err, passerelle.ErrNotFound) {
 			r.Errorf("looked at nothing: %v", err)
 		}
 		r.must(r.append(&Change{Looks: []Look{{Contract: deal, Side: passerelle.Requester, Key: "10042"}}}))
-		r.nextLook()
+		r.nextLook(toPartner)
 	})
 }
 

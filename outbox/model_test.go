@@ -146,10 +146,10 @@ func (m *model) addLooks(looks []Look) {
 }
 
 // lookDue is the look that a store should hand out now.
-func (m *model) lookDue() *Look {
+func (m *model) lookDue(d Dest) *Look {
 	var best *Look
 	for k, l := range m.looks {
-		if m.reading[k] || l.Before.After(time.Now()) {
+		if (Dest{l.Contract, l.Side}) != d || m.reading[k] || l.Before.After(time.Now()) {
 			continue
 		}
 		if best == nil || cmp.Or(orElse(l.Before, l.Since).Compare(orElse(best.Before, best.Since))) < 0 {
@@ -241,7 +241,9 @@ func (m *model) settle(e *Entry, o Outcome) error {
 	old := m.entry(e.ID)
 	old.Status, old.Probe = o.To, o.Probe
 	if o.Charge {
-		old.Attempts++
+		if old.Attempts++; old.Tried.IsZero() {
+			old.Tried = time.Now()
+		}
 	}
 	if o.To == Waiting {
 		old.Before = o.Before
@@ -286,7 +288,7 @@ func (m *model) retry(id uint64, d Decision) error {
 	if e.Status != Parked && e.Status != Waiting {
 		return ErrNotParked
 	}
-	e.Status, e.Attempts, e.Before, e.Settled = Waiting, 0, time.Time{}, time.Time{}
+	e.Status, e.Attempts, e.Before, e.Settled, e.Tried = Waiting, 0, time.Time{}, time.Time{}, time.Time{}
 	e.Terms = cmp.Or(d.Terms, e.Terms)
 	m.decided(e, d, "retry")
 	return nil

@@ -60,6 +60,7 @@ type Entry struct {
 	Rule     string            `json:"rule,omitempty"` // the contract rule that decided
 	Status   Status            `json:"status"`
 	Attempts int               `json:"attempts,omitempty"` // charged to the message itself
+	Tried    time.Time         `json:"tried,omitzero"`     // when the first of them failed; a retry by a person forgets it
 	Created  time.Time         `json:"created"`
 	Before   time.Time         `json:"not_before,omitzero"` // not due before
 	Settled  time.Time         `json:"settled,omitzero"`    // when it became final or was parked
@@ -199,10 +200,10 @@ type Store interface {
 	// whatever else was waiting to be: every later call sees it.
 	Settle(ctx context.Context, e *Entry, o Outcome) error
 
-	// Look commits a hint. NextLook returns a due one, waiting until there is
+	// Look commits a hint. NextLook returns a due one of a tool, waiting until there is
 	// one; it stays until Looked drops it or puts it off.
 	Look(ctx context.Context, l Look) error
-	NextLook(ctx context.Context) (*Look, error)
+	NextLook(ctx context.Context, d Dest) (*Look, error)
 	Looked(ctx context.Context, l *Look, again time.Time, err error) error
 
 	// Entry returns one entry; passerelle.ErrNotFound if there is none.

@@ -157,7 +157,7 @@ func (s *engine) Stats(ctx context.Context) (*Stats, error) {
 		Blocked:       map[Dest]int{},
 	}
 	s.queue.tell(st)
-	st.Looks = s.looks.size(lookDest)
+	st.Looks = s.looks.size()
 	return st, nil
 }
 
@@ -187,9 +187,13 @@ func (st *Stats) count(d Dest, it item) {
 	}
 }
 
-// size counts the lanes of one destination.
-func (q *lanes) size(d Dest) int {
+// size counts the lanes of all destinations.
+func (q *lanes) size() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.at(d).lanes)
+	n := 0
+	for _, at := range q.dests {
+		n += len(at.lanes)
+	}
+	return n
 }

@@ -232,7 +232,7 @@ func (w *walk) hint() {
 }
 
 func (w *walk) readOne() {
-	if l := w.nextLook(); l != nil {
+	if l := w.nextLook(Dest{deal, w.side()}); l != nil {
 		w.looks = append(w.looks, l)
 	}
 }

@@ -201,12 +201,12 @@ func (r *rig) look(l Look) {
 	r.must(r.s.Look(r.ctx, l))
 }
 
-func (r *rig) nextLook() *Look {
+func (r *rig) nextLook(d Dest) *Look {
 	r.Helper()
-	want := r.m.lookDue()
+	want := r.m.lookDue(d)
 	ctx, cancel := context.WithTimeout(r.ctx, time.Nanosecond)
 	defer cancel()
-	got, err := r.s.NextLook(ctx)
+	got, err := r.s.NextLook(ctx, d)
 	if want == nil {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			r.Fatalf("next look: %+v, %v where nothing is due", got, err)

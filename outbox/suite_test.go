@@ -390,7 +390,7 @@ func TestNextEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(r.ctx)
 		ends := make(chan error, 3)
 		go func() { _, err := r.s.Next(ctx, toPartner); ends <- err }()
-		go func() { _, err := r.s.NextLook(ctx); ends <- err }()
+		go func() { _, err := r.s.NextLook(ctx, toPartner); ends <- err }()
 		synctest.Wait()
 		cancel()
 		for range 2 {
@@ -401,7 +401,7 @@ func TestNextEnds(t *testing.T) {
 		r.ticket("10", anEntry(passerelle.Partner, "not for the one who left"))
 		r.lend(toPartner)
 		go func() { _, err := r.s.Next(r.ctx, toPartner); ends <- err }()
-		go func() { _, err := r.s.NextLook(r.ctx); ends <- err }()
+		go func() { _, err := r.s.NextLook(r.ctx, toPartner); ends <- err }()
 		synctest.Wait()
 		r.must(r.s.Close())
 		for range 2 {

@@ -89,7 +89,7 @@ func (c comment) edited() bool { return c.updated.After(c.created) }
 func onlyInternal(name string, list []comment) bool {
 	internal := false
 	for _, c := range list {
-		shown := strings.Contains(c.body, "[^"+name) || strings.Contains(c.body, "!"+name)
+		shown := shows(c.body, name)
 		if shown && c.public {
 			return false
 		}
@@ -97,6 +97,24 @@ func onlyInternal(name string, list []comment) bool {
 	}
 	return internal
 }
+
+// shows tells whether a comment links to a file or shows it: [^name], [words|^name],
+// !name! or !name|options!.
+func shows(body, name string) bool {
+	for rest := body; ; {
+		before, after, found := strings.Cut(rest, name)
+		if !found {
+			return false
+		}
+		link := strings.HasSuffix(before, "[^") || strings.HasSuffix(before, "|^")
+		if link && startsWith(after, "]|") || strings.HasSuffix(before, "!") && startsWith(after, "!|") {
+			return true
+		}
+		rest = rest[len(before)+1:]
+	}
+}
+
+func startsWith(s, any string) bool { return s != "" && strings.IndexByte(any, s[0]) >= 0 }
 
 // properties are those of a comment. If they are not sure, one that is not
 // there may exist all the same.

@@ -92,6 +92,7 @@ func (j *Jira) search(ctx context.Context, c call, message, own, project string)
 	if err != nil {
 		return passerelle.Ref{}, err
 	}
+	unmarked := false
 	for _, issue := range a.json.Get("issues").Array() {
 		if !carries(issue.Get("fields."+gjson.Escape(j.cfg.MarkField)), own) {
 			continue
@@ -100,9 +101,13 @@ func (j *Jira) search(ctx context.Context, c call, message, own, project string)
 		if err != nil {
 			return passerelle.Ref{}, err
 		}
-		if id == "" || id == message {
+		if id == message {
 			return refOf(issue), nil
 		}
+		unmarked = unmarked || id == ""
+	}
+	if unmarked { // somebody else's number in that field, or our mark is gone: a person must look
+		return passerelle.Ref{}, passerelle.ErrUnknown
 	}
 	return passerelle.Ref{}, nil
 }

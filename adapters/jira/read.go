@@ -67,14 +67,10 @@ func (j *Jira) snapshot(ctx context.Context, op string, issue gjson.Result) (*pa
 	return s, nil
 }
 
-// ownID is the broker's own id, from the field that carries it or from the
-// mark that the create left.
+// ownID is the broker's own id, from the mark that our create left. The field
+// that carries it too proves nothing: people, and another broker before us, can
+// write there.
 func (j *Jira) ownID(issue gjson.Result) string {
-	if j.cfg.MarkField != "" && j.cfg.MarkField != "labels" {
-		if own := flat(issue.Get("fields." + gjson.Escape(j.cfg.MarkField))); own != "" {
-			return own
-		}
-	}
 	return readMark(issue.Get("properties." + markKey)).Own
 }
 

@@ -169,6 +169,10 @@ func (j *judgement) all(events []*passerelle.Event) error {
 }
 
 func (j *judgement) one(e *passerelle.Event) error {
+	if j.racing(e) {
+		j.lookAgain(e)
+		return nil
+	}
 	names := j.names(e)
 	known, err := j.isKnown(e, names)
 	if err != nil {
@@ -244,7 +248,7 @@ func (j *judgement) isKnown(e *passerelle.Event, names []outbox.Name) (bool, err
 	}
 	// A pushed text that is known may be an old one pushed again, or the same
 	// words written once more: only reading the ticket tells.
-	if e.Source == "" && (e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog || e.Kind == passerelle.Attach) {
+	if !e.Read && (e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog || e.Kind == passerelle.Attach) {
 		j.lookAgain(e)
 	}
 	return true, nil
@@ -279,6 +283,26 @@ func (j *judgement) repeated(e *passerelle.Event) (bool, error) {
 			return false, nil
 		}
 	}
+}
+
+// racing tells of a pushed journal entry with the very words that we are
+// writing to that ticket just now: most likely our own, whose name is not noted
+// yet (R17). The ticket is read again afterwards, which tells.
+func (j *judgement) racing(e *passerelle.Event) bool {
+	dest := outbox.Dest{Contract: j.c.Name, Side: e.From}
+	if e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
+		return false
+	}
+	ours, ok := j.r.writing.Load(lockKey(dest, j.link.ID))
+	if !ok {
+		return false
+	}
+	for _, log := range []string{"public_log", "private_log"} {
+		if text := e.Fields[log]; text != "" && mapping.SameText(text, ours.(*passerelle.Event).Fields[log]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *judgement) lookAgain(e *passerelle.Event) {

@@ -40,13 +40,20 @@ func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
 
 // carry brings one loan to its end.
 func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
-	defer r.locks.lock(lockKey(dest, e.Link))()
+	key := lockKey(dest, e.Link)
+	defer r.locks.lock(key)()
+	r.writing.Store(key, e.Event)
+	defer r.writing.Delete(key)
 	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
-	o := d.safely()
-	if err := r.Store.Settle(ctx, e, o); err != nil {
-		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
-		return
+	var o outbox.Outcome
+	if _, closed := r.gates[dest].closed(); closed { // it fell while we waited for work
+		o = outbox.Outcome{To: outbox.Waiting, Probe: e.Probe}
+	} else {
+		o = d.safely()
 	}
+	persist(func() error { return r.Store.Settle(ctx, e, o) }, func(err error) {
+		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
+	})
 	level := r.Log.Info
 	switch o.To {
 	case outbox.Parked:
@@ -113,8 +120,8 @@ func (d *delivery) run() outbox.Outcome {
 			return d.failed(err)
 		}
 		if i+1 < len(messages) {
-			if err := d.r.Store.Sent(d.ctx, d.e, i+1, d.o.Names); err != nil {
-				return d.failed(err)
+			if err := d.r.Store.Sent(d.ctx, d.e, i+1, d.o.Names); err != nil { // delivered, but not noted
+				return d.failed(passerelle.Errorf(passerelle.Unsure, "outbox", "%w", err))
 			}
 			d.o.Names = nil
 		}
@@ -186,7 +193,7 @@ func (d *delivery) probe(m *passerelle.Message) (bool, error) {
 		return false, nil
 	}
 	if errors.Is(err, passerelle.ErrUnknown) {
-		return false, &passerelle.Error{Op: "probe", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: fmt.Errorf("outcome unknown: an earlier try may have taken effect (%s)", d.e.Error), Hint: "look at the ticket; drop the entry if it is there, retry it if not"}
+		return false, &passerelle.Error{Op: "probe", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: fmt.Errorf("%w: an earlier try may have taken effect (%s)", passerelle.ErrUnknown, d.e.Error), Hint: "look at the ticket; drop the entry if it is there, retry it if not"}
 	}
 	if err != nil {
 		return false, err
@@ -238,6 +245,7 @@ func (d *delivery) take(receipt *passerelle.Receipt) {
 // (R5), in the same commit.
 func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 	d.r.gates[d.dest].up()
+	d.r.suspects.Delete(d.e.ID)
 	d.o.To, d.o.Shown = outbox.Done, d.e.Turn
 	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
 		d.o.Follow = append(d.o.Follow, d.reference(c)...)
@@ -268,22 +276,43 @@ func (d *delivery) failed(err error) outbox.Outcome {
 	if errors.As(err, &pe) {
 		after = pe.After
 	}
+	if o.Class == passerelle.Down && d.suspect() {
+		return d.again(o, after)
+	}
 	switch o.Class {
 	case passerelle.Down, passerelle.Denied:
-		o.Before = d.r.gates[d.dest].down(o.Class, after)
+		// It is the gate that holds the entry. It steps back a little itself, so
+		// that the next to test the water is another one, should it be to blame.
+		until := d.r.gates[d.dest].down(o.Class, after)
 		if o.Class == passerelle.Denied {
-			d.r.Log.Error("the destination refuses our account: all traffic there is stopped", "contract", d.dest.Contract, "side", d.dest.Side, "until", o.Before)
+			d.r.Log.Error("the destination refuses our account: all traffic there is stopped", "contract", d.dest.Contract, "side", d.dest.Side, "until", until)
 		}
+		o.Before = time.Now().Add(min(time.Until(until), gateMax) + time.Second)
 		return o
 	case passerelle.Stuck, passerelle.Refused:
 		d.r.gates[d.dest].up()
+		if errors.Is(err, passerelle.ErrUnknown) {
+			o.Probe = false // a person looks instead: a retry sends
+		}
 		return d.park(o)
 	case passerelle.Unsure:
 		o.Probe = true
 	}
+	return d.again(o, after)
+}
+
+// suspect tells whether it is the message that brings the destination down: the
+// destination took others since it last failed over this one.
+func (d *delivery) suspect() bool {
+	last, known := d.r.suspects.Swap(d.e.ID, time.Now())
+	return known && d.r.gates[d.dest].wellSince(last.(time.Time))
+}
+
+// again charges an attempt and puts the entry off, until it is too old.
+func (d *delivery) again(o outbox.Outcome, after time.Duration) outbox.Outcome {
 	d.r.gates[d.dest].idle()
 	o.Charge = true
-	if time.Since(d.e.Created) > d.r.Backoff.Age {
+	if !d.e.Tried.IsZero() && d.r.Backoff.TooOld(d.e.Tried, time.Now()) {
 		return d.park(o)
 	}
 	o.Before = time.Now().Add(max(after, d.r.Backoff.Delay(d.e.Attempts)))
@@ -300,7 +329,8 @@ func (d *delivery) park(o outbox.Outcome) outbox.Outcome {
 		return o
 	}
 	o.To = outbox.Parked
-	if d.link == nil || d.e.Event.Kind != passerelle.Create || d.e.Attempts > 0 {
+	d.r.suspects.Delete(d.e.ID)
+	if d.link == nil || d.e.Event.Kind != passerelle.Create || len(d.e.Decisions) > 0 {
 		return o
 	}
 	c := d.r.Contracts[d.e.Contract]

@@ -18,6 +18,7 @@ type gate struct {
 	until   time.Time // closed before
 	testing bool      // one message is on its way to find out
 	denied  bool      // our account is refused there
+	well    time.Time // when it last took a message
 	moved   chan struct{}
 }
 
@@ -27,6 +28,7 @@ const (
 	gateFirst  = time.Second
 	gateMax    = 2 * time.Minute
 	gateDenied = 15 * time.Minute
+	gateAsked  = time.Hour // the longest Retry-After that is honoured whole
 )
 
 func newGate() *gate { return &gate{moved: make(chan struct{})} }
@@ -76,10 +78,18 @@ func (g *gate) idle() {
 	g.wake()
 }
 
+// closed tells until when the destination is not to be tried, if it is not.
+func (g *gate) closed() (time.Time, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.until, g.fails > 0 && time.Now().Before(g.until)
+}
+
 // up says that the destination answered.
 func (g *gate) up() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.well = time.Now()
 	if g.fails == 0 {
 		return
 	}
@@ -98,12 +108,19 @@ func (g *gate) down(class passerelle.Class, after time.Duration) time.Time {
 	if class == passerelle.Denied {
 		g.denied, d = true, gateDenied
 	}
-	if at := time.Now().Add(max(d, after)); at.After(g.until) {
+	if at := time.Now().Add(max(d, min(after, gateAsked))); at.After(g.until) {
 		g.until = at
 	}
 	g.testing = false
 	g.wake()
 	return g.until
+}
+
+// wellSince tells whether the destination took a message after t.
+func (g *gate) wellSince(t time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.well.After(t)
 }
 
 // state tells how the destination stands: up, down or denied.

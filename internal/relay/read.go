@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -12,10 +13,10 @@ import (
 	"passerelle/outbox"
 )
 
-// reader reads tickets that changed, one at a time.
-func (r *Relay) reader(ctx context.Context) {
+// reader reads tickets of one tool that changed, one at a time.
+func (r *Relay) reader(ctx context.Context, dest outbox.Dest) {
 	for {
-		l, err := r.Store.NextLook(ctx)
+		l, err := r.Store.NextLook(ctx, dest)
 		if err != nil {
 			if over(ctx, err) {
 				return
@@ -33,6 +34,9 @@ func (r *Relay) reader(ctx context.Context) {
 // look reads one ticket; a failure puts it off.
 func (r *Relay) look(ctx context.Context, l *outbox.Look) {
 	err := r.safely(ctx, l)
+	if g := r.gates[outbox.Dest{Contract: l.Contract, Side: l.Side}]; err != nil && passerelle.ClassOf(err) == passerelle.Denied {
+		g.down(passerelle.Denied, 0) // a refused account is not tried again by reading either
+	}
 	var again time.Time
 	if err != nil {
 		again = time.Now().Add(r.Backoff.Delay(l.Tries))
@@ -42,8 +46,25 @@ func (r *Relay) look(ctx context.Context, l *outbox.Look) {
 		}
 		r.Log.Warn("reading a ticket failed", "contract", l.Contract, "side", l.Side, "key", l.Key, "tries", l.Tries, "class", passerelle.ClassOf(err), "error", err, "again", again)
 	}
-	if err := r.Store.Looked(ctx, l, again, err); err != nil {
+	persist(func() error { return r.Store.Looked(ctx, l, again, err) }, func(err error) {
 		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
+	})
+}
+
+// persist does something until the store takes it: what is on loan would
+// otherwise stay so until a restart. It gives up after a minute, and when the
+// store is closed or the loan is over.
+func persist(do func() error, told func(error)) {
+	for try := 0; ; try++ {
+		err := do()
+		if err == nil {
+			return
+		}
+		told(err)
+		if errors.Is(err, outbox.ErrLost) || errors.Is(err, outbox.ErrClosed) || try == 60 {
+			return
+		}
+		time.Sleep(time.Second)
 	}
 }
 
@@ -64,6 +85,9 @@ func (r *Relay) safely(ctx context.Context, l *outbox.Look) (err error) {
 func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	dest := outbox.Dest{Contract: l.Contract, Side: l.Side}
 	tool := r.Tools[dest]
+	if until, closed := r.gates[dest].closed(); closed {
+		return &passerelle.Error{Op: "read", Class: passerelle.Down, After: time.Until(until), Err: errors.New("the destination is in trouble")}
+	}
 	c, err := r.contract(l.Contract)
 	if err != nil || tool.Watch == nil {
 		return err
@@ -74,6 +98,9 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	}
 	if err != nil || link == nil {
 		return err
+	}
+	if link.State == passerelle.New {
+		return nil // never escalated: what it holds is read then (R29)
 	}
 	defer r.locks.lock(lockKey(dest, link.ID))()
 	// Read under the lock: what we write there ourselves is either all noted as
@@ -90,6 +117,9 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 		return err
 	}
 	p := &reading{r: r, ctx: ctx, c: c, dest: dest, tool: tool, link: link.Clone()}
+	if err := p.doubtful(); err != nil {
+		return err
+	}
 	if link.Baseline[l.Side] == "" && l.Side == passerelle.Requester {
 		if err := p.baseline(snap); err != nil {
 			return err
@@ -101,6 +131,21 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	for _, e := range snap.Events {
 		if err := p.event(e); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// doubtful puts the reading off while nobody knows whether an earlier write of
+// ours took effect there: read now, it would be taken for news (R17). The probe
+// that comes first names it.
+func (p *reading) doubtful() error {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
+		if err != nil {
+			return err
+		}
+		if e.To == p.dest.Side && e.Probe && !e.Status.Final() {
+			return passerelle.Errorf(passerelle.Temporary, "read", "%s: entry %d: nobody knows yet whether we wrote there", p.link.Names(), e.ID)
 		}
 	}
 	return nil
@@ -234,6 +279,7 @@ func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) err
 
 // event accepts one fact of the ticket, if it is news.
 func (p *reading) event(e *passerelle.Event) error {
+	e.Read = true
 	known, err := p.known(e)
 	if err != nil || known {
 		return err
@@ -243,7 +289,7 @@ func (p *reading) event(e *passerelle.Event) error {
 	}
 	if e.Kind == passerelle.Attach {
 		if err := p.tool.Watch.Fetch(p.ctx, e, p.r.Store.Files()); err != nil {
-			return err
+			return p.unreadable(e, err)
 		}
 		defer p.r.Release(e.Files...)
 		if claimed, err := p.claimed(e); err != nil || claimed {
@@ -256,6 +302,21 @@ func (p *reading) event(e *passerelle.Event) error {
 		return nil // stored, counted and noted on its ticket
 	}
 	return err
+}
+
+// unreadable gives one file up that its tool cannot give: refused in sight, so
+// that what comes after it on the ticket is not held up. Other trouble puts the
+// reading off.
+func (p *reading) unreadable(e *passerelle.Event, err error) error {
+	if k := passerelle.ClassOf(err); k != passerelle.Stuck && k != passerelle.Refused {
+		return err
+	}
+	why := &passerelle.Error{Op: "attach", Class: passerelle.Refused, Ticket: p.link.Names(), Rule: "R23", Err: fmt.Errorf("the file cannot be read: %w", err),
+		Hint: "attach it again", Local: "la pièce jointe ne peut pas être lue : joignez-la de nouveau"}
+	if _, err := p.r.refuse(p.ctx, p.c, p.link, "", []*passerelle.Event{e}, why); passerelle.ClassOf(err) != passerelle.Refused {
+		return err
+	}
+	return nil
 }
 
 func (p *reading) known(e *passerelle.Event) (bool, error) {

@@ -20,6 +20,7 @@ import (
 // sender's own ticket. It returns the refusal, or the error that kept it from
 // being stored.
 func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerelle.Link, follows string, events []*passerelle.Event, why error) (*passerelle.Link, error) {
+	events = copies(events)
 	for _, e := range events {
 		if e.Kind == "" { // a signal that means nothing: some change of the ticket
 			e.Kind = passerelle.Change
@@ -36,7 +37,7 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef, Follows: follows, Names: []outbox.Name{name}}
 	for _, e := range events {
 		change.Entries = append(change.Entries, refusal(c, link, e, why))
-		if e.Source != "" || e.Kind != passerelle.Create {
+		if first.Kind != passerelle.Create { // what a corrected create carries must still be news (R29)
 			change.Names = append(change.Names, r.unseen(ctx, c, e)...)
 		}
 	}
@@ -71,7 +72,7 @@ func (r *Relay) unseen(ctx context.Context, c *mapping.Contract, e *passerelle.E
 }
 
 func refusal(c *mapping.Contract, link *passerelle.Link, e *passerelle.Event, why error) *outbox.Entry {
-	e.Files = nil // the bytes of a refused file are not kept
+	e.Files = nil // the bytes of a refused file are not kept; e is a copy
 	return &outbox.Entry{Schema: outbox.EntrySchema, Contract: c.Name, Terms: c.Version, Event: e, State: link.State, Turn: link.Turn,
 		Status: outbox.Refused, Settled: time.Now(), Class: passerelle.Refused, Rule: ruleOf(why), Error: why.Error()}
 }

@@ -44,7 +44,11 @@ type Config struct {
 type Relay struct {
 	Config
 	locks keyed
-	gates map[outbox.Dest]*gate
+	// writing holds, by lock key, the event that is being written to a ticket.
+	writing sync.Map
+	// suspects holds, by entry, when a destination last failed over it.
+	suspects sync.Map
+	gates    map[outbox.Dest]*gate
 }
 
 // New returns a Relay. Run starts its workers; Accept works before that.
@@ -76,15 +80,16 @@ func (r *Relay) Run(ctx context.Context) error {
 		for range n {
 			wg.Go(func() { r.worker(ctx, dest) })
 		}
-	}
-	for range readers {
-		wg.Go(func() { r.reader(ctx) })
+		for range readers {
+			wg.Go(func() { r.reader(ctx, dest) })
+		}
 	}
 	wg.Wait()
 	return nil
 }
 
-// readers is how many tickets are read again at the same time.
+// readers is how many tickets of one tool are read again at the same time: a
+// tool that hangs holds up the reading of its own tickets only.
 const readers = 4
 
 // Find returns the link of a ticket, for the faces.
@@ -133,7 +138,8 @@ func (r *Relay) contract(name string) (*mapping.Contract, error) {
 }
 
 // keyed is a lock for each key: a ticket in a tool is written or read by one
-// goroutine at a time, so that a reading never meets our own half-noted write.
+// goroutine at a time, so that a reading never meets a write of ours that is on
+// its way. What an earlier write did is another matter: see reading.doubtful.
 type keyed struct {
 	mu sync.Mutex
 	m  map[string]*held
