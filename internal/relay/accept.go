@@ -101,7 +101,7 @@ func (r *Relay) resolve(ctx context.Context, c *mapping.Contract, e *passerelle.
 		found = l
 	}
 	// R31: what is closed stays closed; a new create makes a new pair.
-	if found != nil && !(found.State == passerelle.Closed && e.Kind == passerelle.Create) {
+	if found != nil && !(found.State == passerelle.Closed && e.Kind == passerelle.Create && e.From == passerelle.Requester) {
 		return found, "", nil
 	}
 	l = r.newLink(c, e)
