@@ -66,7 +66,9 @@ func (c *Contract) sendsOf(r *rule, e *passerelle.Event) []Send {
 		if (e.Kind == passerelle.PrivateLog || e.Private) && s.To == passerelle.Requester && !c.PrivateLogToRequester {
 			continue
 		}
-		out = append(out, s)
+		if !s.ifEdited || e.Edited {
+			out = append(out, s.Send)
+		}
 	}
 	return out
 }

@@ -24,11 +24,18 @@ type rule struct {
 	next  passerelle.State // the state afterwards, when not refused
 	same  bool             // no effect on the state
 	no    bool             // refused
-	sends []Send
+	sends []sending
 	set   []assignment
 	rule  string
 	text  string // for people, in the contract's language: why not, and what instead
 	line  int
+}
+
+// sending is one send of a row; with a question mark it is left out unless the
+// event is a new form of one that travelled before (R30).
+type sending struct {
+	Send
+	ifEdited bool
 }
 
 // assignment gives a field a value before rendering.
@@ -160,10 +167,13 @@ func readRule(r row, c *Contract, p *Problems) (*rule, bool) {
 	return ru, len(*p) == before
 }
 
-// readSends reads a cell such as "partner:update-public-log partner:end-pending".
-func readSends(r row, c *Contract, p *Problems) []Send {
-	var out []Send
+// readSends reads a cell such as "partner:update-public-log partner:end-pending";
+// "partner:update-public-log?" is sent only if the event is a new form of one
+// that travelled before.
+func readSends(r row, c *Contract, p *Problems) []sending {
+	var out []sending
 	for _, word := range strings.Fields(r.get("send")) {
+		word, edited := strings.CutSuffix(word, "?")
 		side, name, ok := strings.Cut(word, ":")
 		s := Send{To: passerelle.Side(side), Template: name}
 		t := c.template(s)
@@ -178,7 +188,7 @@ func readSends(r row, c *Contract, p *Problems) []Send {
 		if r.get("event") == string(passerelle.PrivateLog) && t.public {
 			p.add(lifecycleFile, r.line, "send update-private-log", "a private journal entry would be sent by a public template, %q", word)
 		}
-		out = append(out, s)
+		out = append(out, sending{s, edited})
 	}
 	return out
 }

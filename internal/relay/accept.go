@@ -188,6 +188,9 @@ func (j *judgement) one(e *passerelle.Event) error {
 		return nil
 	}
 	sum := sumOf(e)
+	if old := j.link.Facts["create_sum"]; e.Kind == passerelle.Create && old != "" {
+		e.Edited = old != sum // R30: updated text goes along
+	}
 	step, err := j.c.Admit(e, j.link)
 	if err != nil {
 		return err
