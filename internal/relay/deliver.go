@@ -61,7 +61,16 @@ func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	case outbox.Waiting, outbox.Dropped:
 		level = r.Log.Warn
 	}
-	level("delivery "+string(o.To), "event", e.ID, "contract", e.Contract, "ticket", d.ticket(), "to", e.To, "template", e.Template, "class", o.Class, "note", o.Note, "error", o.Error)
+	level("delivery "+string(o.To), "event", e.ID, "contract", e.Contract, "ticket", d.ticket(), "to", e.To, "template", e.Template, "class", o.Class, "note", o.Note, "error", loggable(o, e.ID))
+}
+
+// loggable is what the log may say of an error. What a tool answers about a
+// message may quote its texts and names: that is for the operator who asks.
+func loggable(o outbox.Outcome, id uint64) string {
+	if o.Class == passerelle.Stuck || o.Class == passerelle.Refused {
+		return fmt.Sprintf("see gateway outbox show %d", id)
+	}
+	return o.Error
 }
 
 // delivery is one loan on its way.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -595,6 +596,26 @@ func TestR33MovedIssue(t *testing.T) {
 		found, err := s.Find(t.Context(), "orleans-tours-gar", passerelle.Partner, "AUTRE-7")
 		if err != nil || found.ID != l.ID {
 			t.Errorf("the ticket is not known by its new number: %v", err)
+		}
+	})
+}
+
+// TestLogQuotesNoTool: what a tool answers about a message may quote a person;
+// the log does not.
+func TestLogQuotesNoTool(t *testing.T) {
+	run(t, func(s *stage) {
+		var log strings.Builder
+		s.Log = slog.New(slog.NewTextHandler(&log, nil))
+		s.partner.fail = func(*passerelle.Message, int) error {
+			return passerelle.Errorf(passerelle.Stuck, "tool", "user 'Canary Person' does not exist")
+		}
+		s.must(createEvent())
+		time.Sleep(time.Hour)
+		if strings.Contains(log.String(), "Canary") || !strings.Contains(log.String(), "gateway outbox show 1") {
+			t.Errorf("the log says %s", log.String())
+		}
+		if e, err := s.Store.Entry(t.Context(), 1); err != nil || !strings.Contains(e.Error, "Canary Person") {
+			t.Errorf("the operator is not told: %+v, %v", e, err)
 		}
 	})
 }
