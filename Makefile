@@ -1,5 +1,5 @@
 # The two commands that matter: make demo, make test.
-.PHONY: demo test lint bench fuzz build crash
+.PHONY: demo test lint race bench fuzz build crash mutate
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
@@ -19,6 +19,15 @@ lint:
 
 build:
 	@go build -trimpath -o bin/gateway ./cmd/gateway
+
+# All tests under the race detector (some minutes).
+race:
+	@go test -race -timeout 600s ./...
+
+# Damages each row of each contract table in turn, and lists what no
+# conversation and no cell of the grid notices (about ten minutes).
+mutate:
+	@go test ./contracts -run TestMutations -mutations all -timeout 30m -v
 
 # Events per second against simulators that answer at once, as ratios.
 bench:

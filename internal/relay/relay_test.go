@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,20 +130,42 @@ type stage struct {
 	*Relay
 	t                  *testing.T
 	requester, partner *tool
+	logs               *logs
 }
 
-func run(t *testing.T, play func(s *stage)) {
+// logs is a log that a test can read while it is written.
+type logs struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func run(t *testing.T, play func(s *stage), before ...func(s *stage)) {
 	t.Helper()
 	c, err := mapping.Load(os.DirFS("../../contracts/orleans-tours-gar/v1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{t: t, requester: &tool{}, partner: &tool{}}
+		s := &stage{t: t, requester: &tool{}, partner: &tool{}, logs: &logs{}}
 		store := outbox.NewMem()
-		s.Relay = New(Config{Store: store, Contracts: map[string]*mapping.Contract{c.Name: c}, Tools: map[outbox.Dest]Tool{
+		s.Relay = New(Config{Store: store, Log: slog.New(slog.NewTextHandler(s.logs, nil)), Contracts: map[string]*mapping.Contract{c.Name: c}, Tools: map[outbox.Dest]Tool{
 			{Contract: c.Name, Side: passerelle.Requester}: {Out: s.requester, Watch: s.requester},
 			{Contract: c.Name, Side: passerelle.Partner}:   {Out: s.partner, Watch: s.partner}}})
+		for _, change := range before {
+			change(s)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
@@ -153,6 +176,23 @@ func run(t *testing.T, play func(s *stage)) {
 			t.Error(err)
 		}
 	})
+}
+
+// with changes one side's tool before the relay runs.
+func with(side passerelle.Side, change func(s *stage, t *Tool)) func(*stage) {
+	return func(s *stage) {
+		d := outbox.Dest{Contract: "orleans-tours-gar", Side: side}
+		t := s.Tools[d]
+		change(s, &t)
+		s.Tools[d] = t
+	}
+}
+
+// lately changes what a tool does while the relay runs.
+func (t *tool) lately(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
 }
 
 func createEvent() *passerelle.Event {
@@ -316,9 +356,9 @@ func TestOutageChargesNothing(t *testing.T) {
 // TestDeniedStopsTraffic: a refused account is tried rarely, whatever waits.
 func TestDeniedStopsTraffic(t *testing.T) {
 	run(t, func(s *stage) {
-		tries := 0
+		var tries atomic.Int64
 		s.partner.fail = func(*passerelle.Message, int) error {
-			tries++
+			tries.Add(1)
 			return passerelle.Errorf(passerelle.Denied, "tool", "401")
 		}
 		for i := range 20 {
@@ -330,8 +370,8 @@ func TestDeniedStopsTraffic(t *testing.T) {
 		time.Sleep(time.Hour)
 		// The workers that were under way when the first 401 came may each have
 		// one; afterwards one try every 15 minutes.
-		if tries > 8+4 {
-			t.Errorf("%d tries in an hour with a refused account", tries)
+		if n := tries.Load(); n > 8+4 {
+			t.Errorf("%d tries in an hour with a refused account", n)
 		}
 	})
 }
@@ -584,7 +624,9 @@ func TestR33MovedIssue(t *testing.T) {
 		l := s.must(createEvent())
 		time.Sleep(time.Minute)
 		for range 2 {
-			s.partner.snap = &passerelle.Snapshot{Ref: passerelle.Ref{Key: "10001", Number: "AUTRE-7"}}
+			s.partner.lately(func() {
+				s.partner.snap = &passerelle.Snapshot{Ref: passerelle.Ref{Key: "10001", Number: "AUTRE-7"}}
+			})
 			if err := s.Look(t.Context(), "orleans-tours-gar", passerelle.Partner, "10001"); err != nil {
 				t.Fatal(err)
 			}
@@ -604,15 +646,13 @@ func TestR33MovedIssue(t *testing.T) {
 // the log does not.
 func TestLogQuotesNoTool(t *testing.T) {
 	run(t, func(s *stage) {
-		var log strings.Builder
-		s.Log = slog.New(slog.NewTextHandler(&log, nil))
 		s.partner.fail = func(*passerelle.Message, int) error {
 			return passerelle.Errorf(passerelle.Stuck, "tool", "user 'Canary Person' does not exist")
 		}
 		s.must(createEvent())
 		time.Sleep(time.Hour)
-		if strings.Contains(log.String(), "Canary") || !strings.Contains(log.String(), "gateway outbox show 1") {
-			t.Errorf("the log says %s", log.String())
+		if log := s.logs.String(); strings.Contains(log, "Canary") || !strings.Contains(log, "gateway outbox show 1") {
+			t.Errorf("the log says %s", log)
 		}
 		if e, err := s.Store.Entry(t.Context(), 1); err != nil || !strings.Contains(e.Error, "Canary Person") {
 			t.Errorf("the operator is not told: %+v, %v", e, err)
