@@ -6,17 +6,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // spoiled is a server whose one effect is counted, behind a gate.
-func spoiled(t *testing.T, g *Gate) (url string, effects *int) {
-	effects = new(int)
+func spoiled(t *testing.T, g *Gate) (url string, effects *atomic.Int64) {
+	effects = new(atomic.Int64)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.Serve(w, r, r.Method+" "+r.URL.Path, func(w http.ResponseWriter, _ *http.Request) {
-			*effects++
+			effects.Add(1)
 			fmt.Fprint(w, "0123456789")
 		})
 	}))
@@ -60,8 +61,8 @@ func TestKinds(t *testing.T) {
 			if status != c.status || body != c.body || (err != nil) != c.broken {
 				t.Errorf("got %d %q %v, want %d %q broken=%v", status, body, err, c.status, c.body, c.broken)
 			}
-			if *effects != c.effects {
-				t.Errorf("%d effects, want %d", *effects, c.effects)
+			if n := int(effects.Load()); n != c.effects {
+				t.Errorf("%d effects, want %d", n, c.effects)
 			}
 		})
 	}
@@ -79,8 +80,8 @@ func TestTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if *effects != 3 || g.Hits() != 2 {
-		t.Errorf("%d effects and %d hits of 5 requests, want 3 and 2", *effects, g.Hits())
+	if n := effects.Load(); n != 3 || g.Hits() != 2 {
+		t.Errorf("%d effects and %d hits of 5 requests, want 3 and 2", n, g.Hits())
 	}
 }
 
@@ -102,7 +103,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// TestDelayEndsWithRequest: nobody waits for a caller who has gone.
+// TestDelayWaits: a delayed answer comes after the time that the rule says.
 func TestDelayWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
