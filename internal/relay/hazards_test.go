@@ -4,41 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"passerelle"
-	"passerelle/mapping"
 	"passerelle/outbox"
 )
 
 const ctr = "orleans-tours-gar"
 
-// runStore is run, with a store of one's own.
-func runStore(t *testing.T, wrap func(outbox.Store) outbox.Store, play func(s *stage)) {
-	t.Helper()
-	c, err := mapping.Load(os.DirFS("../../contracts/orleans-tours-gar/v1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		s := &stage{t: t, requester: &tool{}, partner: &tool{}}
-		mem := outbox.NewMem()
-		s.Relay = New(Config{Store: wrap(mem), Contracts: map[string]*mapping.Contract{c.Name: c}, Tools: map[outbox.Dest]Tool{
-			{Contract: c.Name, Side: passerelle.Requester}: {Out: s.requester, Watch: s.requester},
-			{Contract: c.Name, Side: passerelle.Partner}:   {Out: s.partner, Watch: s.partner}}})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- s.Run(ctx) }()
-		play(s)
-		cancel()
-		<-done
-		mem.Close()
-	})
+// storing puts something between the relay and its store.
+func storing(f *failing) func(*stage) {
+	return func(s *stage) { f.Store, s.Store = s.Store, f }
 }
 
 // R28: a create that is parked after a hiccup is noted all the same.
@@ -355,18 +334,18 @@ func TestFailedSettleIsRepeated(t *testing.T) {
 		}
 		return nil
 	}
-	runStore(t, func(s outbox.Store) outbox.Store { f.Store = s; return f }, func(s *stage) {
+	run(t, func(s *stage) {
 		l := s.must(createEvent())
 		s.must(event(passerelle.PublicLog, "log#1", "public_log", "<p>suite</p>"))
 		time.Sleep(7 * 24 * time.Hour)
 		s.want(s.story(l.ID), "create→partner done", "public-log→partner done", "reference→requester done")
-	})
+	}, storing(f))
 }
 
 // A refusal that lost a race is judged again with its file.
 func TestRefusalThatLostARaceKeepsItsFile(t *testing.T) {
 	f := &failing{}
-	runStore(t, func(s outbox.Store) outbox.Store { f.Store = s; return f }, func(s *stage) {
+	run(t, func(s *stage) {
 		s.must(createEvent())
 		time.Sleep(time.Minute)
 		s.must(&passerelle.Event{Contract: ctr, From: passerelle.Partner, Kind: passerelle.Reject, Key: "10001", Names: []string{"10001/history/1"}, Fields: map[string]string{}})
@@ -396,7 +375,7 @@ func TestRefusalThatLostARaceKeepsItsFile(t *testing.T) {
 				t.Errorf("the partner heard %v", m)
 			}
 		}
-	})
+	}, storing(f))
 }
 
 type slow struct{ *tool }
