@@ -34,7 +34,7 @@ type config struct {
 	Retry struct {
 		First time.Duration `yaml:"first"` // before the second try of a message; default 2s
 		Max   time.Duration `yaml:"max"`   // between two tries at most; default 10m
-		Age   time.Duration `yaml:"age"`   // after which a message that keeps failing is parked; default 24h
+		Age   time.Duration `yaml:"age"`   // after its first charged try, a message that keeps failing is parked; default 24h
 	} `yaml:"retry"`
 	Links []linkConfig `yaml:"links"` // the contracts that are carried out; required
 }
