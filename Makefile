@@ -3,10 +3,13 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-# Play the reference contract between two simulated tools; KEEP=1 leaves all
-# three programs running, for curl.
+# The contract that KEEP=1 and the benchmark take.
+CONTRACT = orleans-tours-gar/v1
+
+# Play every contract between two simulated tools; KEEP=1 plays one and leaves
+# all three programs running, for curl.
 demo:
-	@go run ./cmd/gateway demo $(if $(KEEP),--keep --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 --itop 127.0.0.1:8090 --jira 127.0.0.1:8091)
+	@go run ./cmd/gateway demo $(if $(KEEP),--keep --contract $(CONTRACT) --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 --requester 127.0.0.1:8090 --partner 127.0.0.1:8091)
 
 # All tests, each package within its budget.
 test:
@@ -31,7 +34,7 @@ mutate:
 
 # Events per second against simulators that answer at once, as ratios.
 bench:
-	@go run ./cmd/bench
+	@go run ./cmd/bench -contract contracts/$(CONTRACT)
 
 # The crash test at full length (a short one is part of make test).
 crash:

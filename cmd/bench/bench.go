@@ -16,9 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"passerelle"
 	"passerelle/adapters"
-	"passerelle/adapters/itop/itopsim"
-	"passerelle/adapters/jira/jirasim"
 	"passerelle/internal/trial"
 	"passerelle/internal/wiring"
 	"passerelle/mapping"
@@ -188,47 +187,55 @@ type rig struct {
 	b     *bench
 	ctx   context.Context
 	store outbox.Store
-	itop  *itopsim.Sim
-	jira  *jirasim.Sim
+	stage *trial.Stage
+	itop  *trial.Tool
+	jira  *trial.Tool
 	face  string
 	stops []func() error
 }
 
 func (r *rig) start(dir string) (err error) {
-	if r.itop, err = trial.ITop(r.b.contract, "", ""); err != nil {
+	if r.stage, err = trial.Load(r.b.contract); err != nil {
 		return err
 	}
-	if r.jira, err = trial.Jira(r.b.contract, "", ""); err != nil {
+	if r.itop, err = r.open(passerelle.Requester); err != nil {
 		return err
 	}
-	itop, err := r.serve(r.itop)
-	if err != nil {
-		return err
-	}
-	jira, err := r.serve(r.jira)
-	if err != nil {
+	if r.jira, err = r.open(passerelle.Partner); err != nil {
 		return err
 	}
 	for n := 1; n <= r.b.tickets; n++ { // the tickets exist in the requester's tool
-		if err := r.born(itop); err != nil {
+		if _, err := r.itop.Console(r.ctx, born); err != nil {
 			return err
 		}
 	}
 	if r.store, err = outbox.OpenBolt(filepath.Join(dir, "data")); err != nil {
 		return err
 	}
-	return r.wire(itop, jira)
+	return r.wire()
 }
 
-func (r *rig) wire(itop, jira string) error {
+func (r *rig) open(side passerelle.Side) (*trial.Tool, error) {
+	t, err := r.stage.Open(side)
+	if err == nil {
+		t.URL, err = r.serve(t)
+	}
+	return t, err
+}
+
+func (r *rig) wire() error {
 	c, err := mapping.Load(os.DirFS(r.b.contract))
 	if err != nil {
 		return err
 	}
-	secret := adapters.SecretRef{Value: token}
-	link := wiring.Link{Contract: c,
-		Requester: adapters.Settings{ITop: &adapters.ITop{BaseURL: itop, User: "gateway", Password: adapters.SecretRef{Value: "demo-itop-gateway"}, Accounts: []adapters.Account{{Token: secret}}}},
-		Partner:   adapters.Settings{Workers: 16, Jira: &adapters.Jira{BaseURL: jira, Token: adapters.SecretRef{Value: "demo-jira-gateway-token"}, MarkField: "customfield_12005"}}}
+	link := wiring.Link{Contract: c}
+	if link.Requester, err = r.stage.Connect(passerelle.Requester, r.itop.URL, token, trial.InMemory); err != nil {
+		return err
+	}
+	if link.Partner, err = r.stage.Connect(passerelle.Partner, r.jira.URL, token, trial.InMemory); err != nil {
+		return err
+	}
+	link.Partner.Workers = 16
 	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: time.Second, Max: time.Minute, Age: time.Hour}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -253,17 +260,8 @@ func (r *rig) serve(h http.Handler) (string, error) {
 	return u, err
 }
 
-// born makes a ticket in the simulated iTop, as its agent would.
-func (r *rig) born(itop string) error {
-	form := url.Values{"version": {"1.3"}, "auth_user": {"agent"}, "auth_pwd": {"demo-itop-agent"}, "json_data": {`{"operation":"core/create","comment":"c","class":"UserRequest","output_fields":"id","fields":{"title":"T","description":"<p>D</p>","org_id":10,"caller_id":101,"beneficiary_id":101,"establishment_id":301,"customer_app_id":4,"servicesubcategory_id":502,"urgency_id":2,"impact_id":2}}`}}
-	res, err := client.PostForm(itop+"/console/rest.php", form)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, res.Body)
-	return err
-}
+// born is a ticket of the simulated iTop, as its agent enters it.
+const born = `{"operation":"core/create","comment":"c","class":"UserRequest","output_fields":"id","fields":{"title":"T","description":"<p>D</p>","org_id":10,"caller_id":101,"beneficiary_id":101,"establishment_id":301,"customer_app_id":4,"servicesubcategory_id":502,"urgency_id":2,"impact_id":2}}`
 
 // drained waits until nothing is left to be told to the partner.
 func (r *rig) drained() error {
@@ -293,7 +291,7 @@ func (r *rig) drained() error {
 func (r *rig) check() error {
 	issues := 0
 	next := map[string]int{}
-	for _, w := range r.jira.Writes() {
+	for _, w := range r.jira.Jira.Writes() {
 		switch w.Kind {
 		case "issue":
 			issues++

@@ -21,7 +21,7 @@ func main() {
 	flag.IntVar(&b.logs, "logs", 7, "journal updates a ticket, after its create")
 	flag.IntVar(&b.senders, "senders", 16, "concurrent senders")
 	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
-	flag.StringVar(&b.contract, "contract", "contracts/orleans-tours-gar/v1", "the contract to carry out")
+	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out")
 	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of all of it; default none")
 	flag.Parse()

@@ -7,31 +7,34 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"passerelle/adapters/itop/itopsim"
-	"passerelle/adapters/jira/jirasim"
+	"passerelle"
+	"passerelle/adapters"
 	"passerelle/internal/scenario"
 	"passerelle/internal/trial"
 )
 
 func demoCommand() *cobra.Command {
 	d := &demo{}
-	cmd := &cobra.Command{Use: "demo", Short: "Play a contract's demonstration: two simulated tools, the gateway between them", Args: cobra.NoArgs,
+	var only []string
+	cmd := &cobra.Command{Use: "demo", Short: "Play the contracts' demonstrations: two simulated tools, the gateway between them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out = cmd.OutOrStdout()
-			return d.run(cmd.Context())
+			return d.all(cmd.Context(), only)
 		}}
 	cmd.Flags().StringVar(&d.contracts, "contracts", "contracts", "folder of the contracts")
-	cmd.Flags().StringVar(&d.contract, "contract", "orleans-tours-gar/v1", "the contract to play")
-	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave all running afterwards, and say where")
+	cmd.Flags().StringSliceVar(&only, "contract", nil, "the contracts to play, such as name/v1 (default all that have a demonstration)")
+	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave all running afterwards, and say where; with one contract only")
 	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:0", "address of the gateway's faces")
 	cmd.Flags().StringVar(&d.admin, "admin", "127.0.0.1:0", "address of the gateway's admin listener")
 	cmd.Flags().DurationVar(&d.patience, "patience", 20*time.Second, "how long to wait for what a side must see")
-	cmd.Flags().StringVar(&d.at.itop, "itop", "127.0.0.1:0", "address of the simulated iTop")
-	cmd.Flags().StringVar(&d.at.jira, "jira", "127.0.0.1:0", "address of the simulated Jira")
+	cmd.Flags().StringVar(&d.at.requester, "requester", "127.0.0.1:0", "address of the simulated requester's tool")
+	cmd.Flags().StringVar(&d.at.partner, "partner", "127.0.0.1:0", "address of the simulated partner's tool")
 	return cmd
 }
 
@@ -40,24 +43,39 @@ func demoCommand() *cobra.Command {
 type demo struct {
 	contracts, contract string
 	listen, admin       string
-	at                  struct{ itop, jira string } // addresses of the simulators
+	at                  struct{ requester, partner string } // addresses of the simulators
 	keep                bool
 	patience            time.Duration
 	out                 io.Writer
 	dir                 string // of this run: configuration, secrets, database
-	itop                *itopsim.Sim
-	jira                *jirasim.Sim
-	urls                struct{ itop, jira, public, admin string }
+	stage               *trial.Stage
+	requester, partner  *trial.Tool
+	urls                struct{ public, admin string }
 }
 
-// The example accounts of the demonstration's simulators and faces.
-const (
-	demoFaceToken   = "demo-requester-token"
-	demoHookSecret  = "demo-webhook-secret"
-	demoAgentToken  = "demo-partner-agent-token"
-	demoITopAccount = "demo-itop-gateway"
-	demoJiraToken   = "demo-jira-gateway-token"
-)
+// all plays several contracts, one after the other.
+func (d *demo) all(ctx context.Context, only []string) error {
+	list := only
+	if len(list) == 0 {
+		files, err := filepath.Glob(filepath.Join(d.contracts, "*", "*", "demo", "scenario.yaml"))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("demo: no contract in %s has a demo/scenario.yaml", d.contracts)
+		}
+		for _, f := range files {
+			version := filepath.Dir(filepath.Dir(f))
+			list = append(list, filepath.Base(filepath.Dir(version))+"/"+filepath.Base(version))
+		}
+	}
+	if d.keep && len(list) != 1 {
+		return fmt.Errorf("demo: --keep leaves one contract running: say which with --contract (%s)", strings.Join(list, ", "))
+	}
+	for _, d.contract = range list {
+		if err := d.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", d.contract, err)
+		}
+	}
+	return nil
+}
 
 func (d *demo) run(ctx context.Context) (err error) {
 	play, err := scenario.Load(os.DirFS(filepath.Join(d.contracts, d.contract)), "demo/scenario.yaml")
@@ -73,7 +91,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	err = play.Play(ctx, &scenario.Tools{Requester: d.urls.itop, Partner: d.urls.jira, Patience: d.patience}, &scenario.Narrator{W: d.out, Color: isTerminal(d.out)})
+	err = play.Play(ctx, &scenario.Tools{Requester: d.requester, Partner: d.partner, Patience: d.patience}, &scenario.Narrator{W: d.out, Color: isTerminal(d.out)})
 	if d.keep {
 		d.tell()
 		<-ctx.Done()
@@ -115,48 +133,46 @@ func (d *demo) start(ctx context.Context) (stop func() error, err error) {
 	stops = append(stops, func() error { return errors.Join(<-ended, logs.Close()) })
 	select {
 	case <-ready:
-		return stop, d.point()
+		return stop, errors.Join(d.requester.Point(d.face(passerelle.Requester), faceToken(passerelle.Requester)), d.partner.Point(d.face(passerelle.Partner), faceToken(passerelle.Partner)))
 	case err := <-ended:
 		ended <- err
 		return nil, errors.Join(errors.New("the gateway did not start"), stop())
 	}
 }
 
+// face is the address of a side's faces.
+func (d *demo) face(side passerelle.Side) string {
+	return d.urls.public + "/" + filepath.Dir(filepath.FromSlash(d.contract)) + "/" + string(side)
+}
+
+// faceToken is the example by which a side's tool and agent prove themselves.
+func faceToken(side passerelle.Side) string { return "demo-" + string(side) + "-token" }
+
 // startTools starts both simulators, without webhooks yet: the gateway's
 // address is not known.
 func (d *demo) startTools(stops *[]func() error) (err error) {
-	dir := filepath.Join(d.contracts, d.contract)
-	if d.itop, err = trial.ITop(dir, "", ""); err != nil {
+	if d.stage, err = trial.Load(filepath.Join(d.contracts, d.contract)); err != nil {
 		return err
 	}
-	*stops = append(*stops, func() error { d.itop.Close(); return nil })
-	if d.jira, err = trial.Jira(dir, "", ""); err != nil {
+	open := func(side passerelle.Side, addr string) (*trial.Tool, error) {
+		t, err := d.stage.Open(side)
+		if err != nil {
+			return nil, err
+		}
+		*stops = append(*stops, func() error { t.Close(); return nil })
+		u, end, err := trial.Serve(addr, t)
+		if err != nil {
+			return nil, err
+		}
+		*stops = append(*stops, end)
+		t.URL = u
+		return t, nil
+	}
+	if d.requester, err = open(passerelle.Requester, d.at.requester); err != nil {
 		return err
 	}
-	*stops = append(*stops, func() error { d.jira.Close(); return nil })
-	var end func() error
-	if d.urls.itop, end, err = trial.Serve(d.at.itop, d.itop); err != nil {
-		return err
-	}
-	*stops = append(*stops, end)
-	if d.urls.jira, end, err = trial.Serve(d.at.jira, d.jira); err != nil {
-		return err
-	}
-	*stops = append(*stops, end)
-	return nil
-}
-
-// point has the tools' webhooks go to the gateway's faces.
-func (d *demo) point() error {
-	dir := filepath.Join(d.contracts, d.contract)
-	name := filepath.Dir(filepath.FromSlash(d.contract))
-	triggers, err := trial.Triggers(dir, d.urls.public+"/"+name+"/requester/webservices/rest.php", demoFaceToken)
-	if err != nil {
-		return err
-	}
-	d.itop.SetTriggers(triggers)
-	d.jira.SetWebhooks(trial.Webhooks(d.urls.public+"/"+name+"/partner/webhook", demoHookSecret))
-	return nil
+	d.partner, err = open(passerelle.Partner, d.at.partner)
+	return err
 }
 
 // configure writes a real gateway.yaml with its secrets, and reads it back.
@@ -165,45 +181,46 @@ func (d *demo) configure() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, secret := range map[string]string{"face": demoFaceToken, "hook": demoHookSecret, "agent": demoAgentToken, "itop": demoITopAccount, "jira": demoJiraToken} {
-		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(secret+"\n"), 0o600); err != nil {
-			return nil, err
-		}
+	link := linkConfig{Contract: d.contract}
+	if link.Requester, err = d.stage.Connect(passerelle.Requester, d.requester.URL, faceToken(passerelle.Requester), d.secret); err != nil {
+		return nil, err
 	}
-	text := fmt.Sprintf(`listen: %[2]s
-admin: %[3]s
-data: %[1]s/data
-contracts: %[4]s
-retry: {first: 100ms, max: 2s, age: 1h}
-links:
-  - contract: %[5]s
-    requester:
-      itop: {base_url: %[6]s, user: gateway, password: {file: %[1]s/itop}, accounts: [{token: {file: %[1]s/face}}]}
-    partner:
-      jira: {base_url: %[7]s, token: {file: %[1]s/jira}, mark_field: customfield_12005, search_delays: [0s, 200ms], webhook: {secrets: [{file: %[1]s/hook}]}}
-      agent: {accounts: [{token: {file: %[1]s/agent}}]}
-`, d.dir, d.listen, d.admin, contracts, d.contract, d.urls.itop, d.urls.jira)
+	if link.Partner, err = d.stage.Connect(passerelle.Partner, d.partner.URL, faceToken(passerelle.Partner), d.secret); err != nil {
+		return nil, err
+	}
+	c := config{Listen: d.listen, Admin: d.admin, Data: filepath.Join(d.dir, "data"), Contracts: contracts, Links: []linkConfig{link}}
+	c.Retry.First, c.Retry.Max, c.Retry.Age = 100*time.Millisecond, 2*time.Second, time.Hour
+	b, err := yaml.MarshalWithOptions(c, yaml.OmitZero())
+	if err != nil {
+		return nil, err
+	}
 	file := filepath.Join(d.dir, "gateway.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, b, 0o600); err != nil {
 		return nil, err
 	}
 	return readConfig(file)
 }
 
+// secret keeps a secret in a file of its own.
+func (d *demo) secret(name, value string) (adapters.SecretRef, error) {
+	file := filepath.Join(d.dir, name)
+	return adapters.SecretRef{File: file}, os.WriteFile(file, []byte(value+"\n"), 0o600)
+}
+
 // tell says where everything is, for a person with curl.
 func (d *demo) tell() {
-	name := filepath.Dir(filepath.FromSlash(d.contract))
-	fmt.Fprintf(d.out, `
-   Tout reste en marche jusqu'à Ctrl-C. / All keeps running until Ctrl-C.
-
-    iTop (simulé)      %s/console/rest.php     agent / demo-itop-agent
-    Jira (simulé)      %s/rest/api/2           agent-gar / demo-jira-agent
-    passerelle         %s/%s/requester/webservices/rest.php     Auth-Token: %s
-                       %s/%s/partner/webservices/rest.php       Auth-Token: %s
-    exploitation       %s/metrics · gateway ticket GSN1-1 --admin %s
-    fichiers / files   %s
-
-`, d.urls.itop, d.urls.jira, d.urls.public, name, demoFaceToken, d.urls.public, name, demoAgentToken, d.urls.admin, d.urls.admin, d.dir)
+	fmt.Fprint(d.out, "\n   Tout reste en marche jusqu'à Ctrl-C. / All keeps running until Ctrl-C.\n\n")
+	line := func(what, where, how string) { fmt.Fprintf(d.out, "    %-18s %-62s %s\n", what, where, how) }
+	for side, t := range map[passerelle.Side]*trial.Tool{passerelle.Requester: d.requester, passerelle.Partner: d.partner} {
+		name, door := "iTop (simulé)", "/console/rest.php"
+		if t.Kind == trial.Jira {
+			name, door = "Jira (simulé)", "/rest/api/2"
+		}
+		line(name, t.URL+door, t.Agent.User+" / "+t.Agent.Password)
+		line("passerelle", d.face(side)+"/"+adapters.RESTPath, "Auth-Token: "+faceToken(side))
+	}
+	line("exploitation", d.urls.admin+"/metrics", "gateway ticket NUMERO --admin "+d.urls.admin)
+	line("fichiers / files", d.dir, "")
 }
 
 func isTerminal(w io.Writer) bool {

@@ -7,10 +7,12 @@
 // A conversation is a txtar archive. Its comment says what it shows and which
 // rules. Its sections are played in order, the name says what each is:
 //
-//	-- requester does --      a JSON operation of iTop's REST, done by the
-//	                          agent at the console; the triggers push it
-//	-- partner does --        a request to Jira by its agent: "POST /path", an
-//	                          empty line, the JSON body (or "file: name", text)
+//	-- with contract.yaml --  keys that stand in for the contract's own, or
+//	                          another file as a whole: to show a switch
+//	-- requester does --      what the agent does there. At an iTop: a JSON
+//	-- partner does --        operation of its REST, done at the console. At a
+//	                          Jira: "POST /path", an empty line, the JSON body
+//	                          (or "file: name" and a text). The tool pushes it
 //	-- requester says --      JSON posted to the gateway's face for that side
 //	-- partner says --        as if its tool or agent had sent it
 //	-- … is told --           the face's answer to what was just said
@@ -36,6 +38,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"passerelle"
+	"passerelle/internal/trial"
 )
 
 // Play plays one file of a contract folder and returns what it should read:
@@ -46,7 +49,7 @@ func Play(ctx context.Context, dir, file string) (want, got []byte, err error) {
 		return nil, nil, err
 	}
 	script := txtar.Parse(want)
-	r, err := newRig(ctx, dir)
+	r, err := newRig(ctx, dir, with(script))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,9 +77,13 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 	}
 	for _, f := range script.Files {
 		side, verb, _ := strings.Cut(f.Name, " ")
+		if side == "with" {
+			out.Files = append(out.Files, f)
+			continue
+		}
 		if verb != "does" && verb != "says" {
 			if !known(side, verb) {
-				return nil, fmt.Errorf("section %q: a section is « requester|partner does|says|is told|hears », or « end »", f.Name)
+				return nil, fmt.Errorf("section %q: a section is « with FILE », « requester|partner does|says|is told|hears », or « end »", f.Name)
 			}
 			continue // what is told and heard comes from the play itself
 		}
@@ -91,8 +98,9 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 		if verb == "says" {
 			add(side+" is told", r.plain(told))
 		}
-		add("requester hears", r.plain(r.itop.heard()))
-		add("partner hears", r.plain(r.jira.heard()))
+		for _, hearer := range trial.Sides {
+			add(string(hearer)+" hears", r.plain(r.ears[hearer].heard()))
+		}
 	}
 	end, err := r.end()
 	add("end", r.plain(end))

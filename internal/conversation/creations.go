@@ -74,11 +74,11 @@ func PlayCreations(ctx context.Context, dir string, list []*Creation) (differ []
 		return nil, err
 	}
 	p := &player{acts: acts}
-	if p.rig, err = newRig(ctx, dir); err != nil {
+	if p.rig, err = newRig(ctx, dir, nil); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.rig.close()) }()
-	p.sims.itop.SetTriggers(nil)
+	p.tools[passerelle.Requester].Hush()
 	for _, c := range list {
 		one := &pair{cell: &Cell{Line: c.Line}, effect: &Effect{}}
 		p.pairs = append(p.pairs, one)
@@ -122,7 +122,7 @@ func (p *player) say(one *pair, c *Creation) error {
 // made are the partner's new tickets, as they were asked for.
 func (p *player) made() map[*pair]string {
 	out := map[*pair]string{}
-	for _, w := range p.jira.writes() {
+	for _, w := range p.ears[passerelle.Partner].writes() {
 		i := slices.IndexFunc(p.pairs, func(one *pair) bool { return one.links[first(reOwn, w)] })
 		if i >= 0 {
 			_, out[p.pairs[i]], _ = strings.Cut(w, "\n")

@@ -110,15 +110,6 @@ func files(kind string, body []byte) string {
 	}
 }
 
-func multipartFile(name, content string) (kind, body string) {
-	var b bytes.Buffer
-	mw := multipart.NewWriter(&b)
-	w, _ := mw.CreateFormFile("file", name) // a buffer takes all
-	_, _ = io.WriteString(w, content)
-	_ = mw.Close()
-	return mw.FormDataContentType(), b.String()
-}
-
 // pretty lays JSON out for people, in the order of its members.
 func pretty(b []byte) string {
 	var out bytes.Buffer

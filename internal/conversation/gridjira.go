@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strconv"
 
-	"passerelle/adapters"
+	"passerelle"
 	"passerelle/adapters/jira/jirasim"
-	"passerelle/internal/trial"
 )
 
 // freeJira gives the rig a Jira whose workflow knows every way: what the
@@ -17,7 +16,7 @@ import (
 // 90, 91 … of the status that it leads to, in the fixture's order. There is a
 // second project, AUTRE, to move issues to. With quiet it has no webhook.
 func (r *rig) freeJira(dir string, quiet bool) error {
-	f, err := os.Open(filepath.Join(dir, "demo", "jira.json"))
+	f, err := os.Open(filepath.Join(dir, "demo", r.stage.Partner.Data))
 	if err != nil {
 		return err
 	}
@@ -34,12 +33,13 @@ func (r *rig) freeJira(dir string, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	r.sims.jira.Close()
-	r.sims.jira, r.jira.next = sim, sim
-	if !quiet {
-		sim.SetWebhooks(trial.Webhooks(r.urls.public+"/"+r.contract.Name+"/partner/"+adapters.WebhookPath, token))
+	t := r.tools[passerelle.Partner]
+	t.Jira.Close()
+	t.Jira = sim
+	if quiet {
+		return nil
 	}
-	return nil
+	return t.Point(r.face(passerelle.Partner), token)
 }
 
 // missing are the transitions between two statuses that have none.

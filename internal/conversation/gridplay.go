@@ -63,11 +63,11 @@ type pair struct {
 }
 
 func (p *player) run(ctx context.Context, dir string) (err error) {
-	if p.rig, err = newRig(ctx, dir); err != nil {
+	if p.rig, err = newRig(ctx, dir, nil); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.rig.close()) }()
-	p.sims.itop.SetTriggers(nil) // its messages are said by the grid
+	p.tools[passerelle.Requester].Hush() // its messages are said by the grid
 	if err := p.freeJira(dir, p.way == Message); err != nil {
 		return err
 	}
@@ -80,8 +80,9 @@ func (p *player) run(ctx context.Context, dir string) (err error) {
 	if p.mark, err = p.last(); err != nil {
 		return err
 	}
-	p.itop.writes()
-	p.jira.writes()
+	for _, e := range p.ears {
+		e.writes()
+	}
 	if err := errors.Join(p.each(p.event), p.settle(), p.refer()); err != nil {
 		return err
 	}
@@ -101,10 +102,10 @@ func (p *player) each(do func(*pair) error) error {
 
 // enter has the requester's ticket made, which nobody hears of yet.
 func (p *player) enter(one *pair) error {
-	answer, err := p.console(p.acts.text["ticket"])
-	one.ticket = gjson.Get(answer, "objects.@values.0.key").String()
+	answer, err := p.tools[passerelle.Requester].Console(p.ctx, p.acts.text["ticket"])
+	one.ticket = answer.Get("objects.@values.0.key").String()
 	if err == nil && one.ticket == "" {
-		err = fmt.Errorf("iTop makes no ticket: %s", answer)
+		err = fmt.Errorf("iTop makes no ticket: %s", answer.Raw)
 	}
 	return err
 }
@@ -182,10 +183,8 @@ func (p *player) says(one *pair, side passerelle.Side, text string) (string, err
 }
 
 func (p *player) does(one *pair, side passerelle.Side, text string) (string, error) {
-	if side == passerelle.Requester {
-		return p.console(one.full(text))
-	}
-	return p.agent(one.full(text))
+	ans, err := p.tools[side].Say(p.ctx, one.full(text))
+	return ans.Raw, err
 }
 
 // full puts the pair's references and words into a text.
@@ -255,10 +254,10 @@ func (p *player) listen() {
 		}
 		heard[one][side] = append(heard[one][side], name)
 	}
-	for _, w := range p.itop.writes() {
+	for _, w := range p.ears[passerelle.Requester].writes() {
 		add(passerelle.Requester, w, func(one *pair) bool { return one.ticket == gjson.Get(w, "key").String() })
 	}
-	for _, w := range p.jira.writes() {
+	for _, w := range p.ears[passerelle.Partner].writes() {
 		add(passerelle.Partner, w, func(one *pair) bool { return one.issues[first(reIssue, w)] || one.links[first(reOwn, w)] })
 	}
 	for one, sides := range heard {

@@ -8,17 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"passerelle"
 	"passerelle/adapters"
-	"passerelle/adapters/itop/itopsim"
-	"passerelle/adapters/jira/jirasim"
 	"passerelle/internal/trial"
 	"passerelle/internal/wiring"
 	"passerelle/mapping"
@@ -30,45 +25,53 @@ type rig struct {
 	ctx      context.Context
 	contract *mapping.Contract
 	store    outbox.Store
-	sims     struct {
-		itop *itopsim.Sim
-		jira *jirasim.Sim
-	}
-	itop, jira *ear
-	urls       struct{ itop, jira, public string }
-	stops      []func() error
-	ended      chan error
-	cancel     context.CancelFunc
+	stage    *trial.Stage
+	tools    map[passerelle.Side]*trial.Tool
+	ears     map[passerelle.Side]*ear
+	public   string // address of the gateway's faces
+	stops    []func() error
+	ended    chan error
+	cancel   context.CancelFunc
 }
 
-// The accounts of the simulated tools are those of the contract's demo data;
-// the faces' token is of this play only.
+// token is what the tools' webhooks prove themselves by, in a play.
 const token = "conversation-token"
 
-func newRig(ctx context.Context, dir string) (r *rig, err error) {
-	r = &rig{ctx: ctx, store: outbox.NewMem(), ended: make(chan error, 1), cancel: func() {}}
+// newRig sets up the contract of a folder; with holds files that stand in for
+// the folder's own.
+func newRig(ctx context.Context, dir string, with overlay) (r *rig, err error) {
+	r = &rig{ctx: ctx, store: outbox.NewMem(), ended: make(chan error, 1), cancel: func() {},
+		tools: map[passerelle.Side]*trial.Tool{}, ears: map[passerelle.Side]*ear{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if r.contract, err = mapping.Load(os.DirFS(dir)); err != nil {
+	if r.contract, err = mapping.Load(with.over(os.DirFS(dir))); err != nil {
 		return r, err
 	}
-	if r.sims.itop, err = trial.ITop(dir, "", ""); err != nil {
+	if r.stage, err = trial.Load(dir); err != nil {
 		return r, err
 	}
-	if r.sims.jira, err = trial.Jira(dir, "", ""); err != nil {
-		return r, err
+	for _, side := range trial.Sides {
+		if err := r.open(side); err != nil {
+			return r, err
+		}
 	}
-	r.itop, r.jira = &ear{next: r.sims.itop, hear: hearITop}, &ear{next: r.sims.jira, hear: hearJira}
-	if r.urls.itop, err = r.serve(r.itop); err != nil {
-		return r, err
+	return r, r.start()
+}
+
+func (r *rig) open(side passerelle.Side) error {
+	t, err := r.stage.Open(side)
+	if err != nil {
+		return err
 	}
-	if r.urls.jira, err = r.serve(r.jira); err != nil {
-		return r, err
+	r.tools[side], r.ears[side] = t, &ear{next: t, hear: hearITop}
+	if t.Kind == trial.Jira {
+		r.ears[side].hear = hearJira
 	}
-	return r, r.start(dir)
+	t.URL, err = r.serve(r.ears[side])
+	return err
 }
 
 func (r *rig) serve(h http.Handler) (string, error) {
@@ -79,28 +82,32 @@ func (r *rig) serve(h http.Handler) (string, error) {
 	return u, err
 }
 
+// face is the address of a side's faces.
+func (r *rig) face(side passerelle.Side) string {
+	return r.public + "/" + r.contract.Name + "/" + string(side)
+}
+
 // start wires the gateway and points the tools' webhooks at it.
-func (r *rig) start(dir string) error {
-	secret := adapters.SecretRef{Value: token}
-	account := []adapters.Account{{Token: secret}}
-	link := wiring.Link{Contract: r.contract,
-		Requester: adapters.Settings{ITop: &adapters.ITop{BaseURL: r.urls.itop, User: "gateway", Password: adapters.SecretRef{Value: "demo-itop-gateway"}, Accounts: account}},
-		Partner: adapters.Settings{Agent: &adapters.Agent{Accounts: account}, Jira: &adapters.Jira{BaseURL: r.urls.jira, Token: adapters.SecretRef{Value: "demo-jira-gateway-token"},
-			MarkField: "customfield_12005", SearchDelays: []time.Duration{0}, Webhook: adapters.Webhook{Secrets: []adapters.SecretRef{secret}}}}}
+func (r *rig) start() (err error) {
+	link := wiring.Link{Contract: r.contract}
+	if link.Requester, err = r.stage.Connect(passerelle.Requester, r.tools[passerelle.Requester].URL, token, trial.InMemory); err != nil {
+		return err
+	}
+	if link.Partner, err = r.stage.Connect(passerelle.Partner, r.tools[passerelle.Partner].URL, token, trial.InMemory); err != nil {
+		return err
+	}
 	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	if r.urls.public, err = r.serve(g.Public); err != nil {
+	if r.public, err = r.serve(g.Public); err != nil {
 		return err
 	}
-	face := r.urls.public + "/" + r.contract.Name
-	triggers, err := trial.Triggers(dir, face+"/requester/"+adapters.RESTPath, token)
-	if err != nil {
-		return err
+	for side, t := range r.tools {
+		if err := t.Point(r.face(side), token); err != nil {
+			return err
+		}
 	}
-	r.sims.itop.SetTriggers(triggers)
-	r.sims.jira.SetWebhooks(trial.Webhooks(face+"/partner/"+adapters.WebhookPath, token))
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.cancel = cancel
 	go func() { r.ended <- g.Relay.Run(ctx) }() // ends with cancel, in close
@@ -113,11 +120,8 @@ func (r *rig) close() error {
 	for i := len(r.stops) - 1; i >= 0; i-- {
 		errs = append(errs, r.stops[i]())
 	}
-	if r.sims.itop != nil {
-		r.sims.itop.Close()
-	}
-	if r.sims.jira != nil {
-		r.sims.jira.Close()
+	for _, t := range r.tools {
+		t.Close()
 	}
 	return errors.Join(append(errs, r.store.Close())...)
 }
@@ -125,59 +129,21 @@ func (r *rig) close() error {
 // act does what a section says and returns the answer.
 func (r *rig) act(side passerelle.Side, verb, text string) (string, error) {
 	text = r.full(text)
-	switch {
-	case verb == "says":
+	if verb == "says" {
 		return r.post(side, text)
-	case side == passerelle.Requester:
-		return r.console(text)
-	default:
-		return r.agent(text)
 	}
-}
-
-// console does an operation as the agent at iTop's console.
-func (r *rig) console(text string) (string, error) {
-	form := url.Values{"version": {"1.3"}, "auth_user": {"agent"}, "auth_pwd": {"demo-itop-agent"}, "json_data": {text}}
-	b, err := r.do(http.MethodPost, r.urls.itop+"/console/rest.php", "application/x-www-form-urlencoded", form.Encode(), nil)
-	if err == nil && gjson.Get(b, "code").Int() != 0 {
-		err = fmt.Errorf("iTop answers %s", b)
-	}
-	return b, err
-}
-
-// agent makes a request to Jira as its agent: "METHOD /path", then the body.
-func (r *rig) agent(text string) (string, error) {
-	head, body, _ := strings.Cut(text, "\n")
-	method, path, ok := strings.Cut(strings.TrimSpace(head), " ")
-	if !ok {
-		return "", fmt.Errorf("the first line is « METHOD /path », not %q", head)
-	}
-	kind := "application/json"
-	if rest, is := strings.CutPrefix(strings.TrimSpace(body), "file: "); is {
-		name, content, _ := strings.Cut(rest, "\n")
-		kind, body = multipartFile(name, strings.TrimSuffix(content, "\n"))
-	}
-	return r.do(method, r.urls.jira+path, kind, strings.TrimSpace(body), func(req *http.Request) {
-		req.SetBasicAuth("agent-gar", "demo-jira-agent")
-		req.Header.Set("X-Atlassian-Token", "no-check")
-	})
+	ans, err := r.tools[side].Say(r.ctx, text)
+	return ans.Raw, err
 }
 
 // post sends JSON to the gateway's face, as a webhook does.
 func (r *rig) post(side passerelle.Side, text string) (string, error) {
-	return r.do(http.MethodPost, r.urls.public+"/"+r.contract.Name+"/"+string(side)+"/"+adapters.RESTPath, "application/json", text,
-		func(req *http.Request) { req.Header.Set("Auth-Token", token) })
-}
-
-func (r *rig) do(method, url, kind, body string, more func(*http.Request)) (string, error) {
-	req, err := http.NewRequestWithContext(r.ctx, method, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodPost, r.face(side)+"/"+adapters.RESTPath, strings.NewReader(text))
 	if err != nil {
 		return "", err
 	}
-	req.Header.Set("Content-Type", kind)
-	if more != nil {
-		more(req)
-	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Auth-Token", token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
@@ -185,7 +151,7 @@ func (r *rig) do(method, url, kind, body string, more func(*http.Request)) (stri
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %s: %s", method, req.URL.Path, res.Status, bytes.TrimSpace(b))
+		err = fmt.Errorf("the face answers %s: %s", res.Status, bytes.TrimSpace(b))
 	}
 	return string(b), err
 }
@@ -199,7 +165,11 @@ const patience = 20 * time.Second
 func (r *rig) settle() error {
 	quiet := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		r.sims.jira.Flush()
+		for _, t := range r.tools {
+			if t.Jira != nil {
+				t.Jira.Flush()
+			}
+		}
 		busy, err := r.busy()
 		if err != nil {
 			return err
@@ -238,19 +208,15 @@ func (r *rig) end() (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(&b, "%s: %s\n", l.Own.Number, l.State)
-		if l.Requester.Key != "" {
-			status, err := r.requesterStatus(l.Requester.Key)
+		for _, side := range trial.Sides {
+			if l.Ref(side).Key == "" {
+				continue
+			}
+			status, err := r.tools[side].Status(r.ctx, l.Ref(side))
 			if err != nil {
 				return "", err
 			}
-			fmt.Fprintf(&b, "  requester %s: %s\n", l.Requester.Number, status)
-		}
-		if l.Partner.Number != "" {
-			status, err := r.agent("GET /rest/api/2/issue/" + l.Partner.Number + "?fields=status")
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintf(&b, "  partner %s: %s\n", l.Partner.Number, gjson.Get(status, "fields.status.name"))
+			fmt.Fprintf(&b, "  %s %s: %s\n", side, l.Ref(side).Number, status)
 		}
 	}
 	for e, err := range r.store.Entries(r.ctx, outbox.Query{Status: []outbox.Status{outbox.Parked}}) {
@@ -260,10 +226,4 @@ func (r *rig) end() (string, error) {
 		fmt.Fprintf(&b, "  parked: %s to the %s: %s\n", e.Template, e.To, e.Error)
 	}
 	return b.String(), nil
-}
-
-func (r *rig) requesterStatus(key string) (string, error) {
-	b, err := r.console(`{"operation":"core/get","class":"UserRequest","key":"` + key + `","output_fields":"status,team_name"}`)
-	f := gjson.Get(b, "objects.@values.0.fields")
-	return f.Get("status").String() + " (" + f.Get("team_name").String() + ")", err
 }

@@ -45,9 +45,9 @@ func (n *Narrator) broken(err error) {
 
 // sight tells one thing that was seen, or not.
 func (n *Narrator) sight(c Cast, s Sight, want, got string, ok bool) {
-	tool, style := c.Requester.Tool, blue
+	tool, style := c.Requester, blue
 	if s.Side == passerelle.Partner {
-		tool, style = c.Partner.Tool, orange
+		tool, style = c.Partner, orange
 	}
 	mark := n.paint(green, "✓")
 	if !ok {

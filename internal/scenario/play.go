@@ -12,7 +12,7 @@ import (
 // Play acts the scenario out and tells it to n. Its error says what is not as
 // the contract says; a play that has gone wrong ends at that step.
 func (s *Scenario) Play(ctx context.Context, t *Tools, n *Narrator) error {
-	t.cast, t.vars = s.Cast, map[string]string{}
+	t.vars = map[string]string{}
 	n.title(s.Title)
 	for i, step := range s.Steps {
 		n.step(i+1, step.Say)
@@ -35,17 +35,11 @@ func (s *Scenario) Play(ctx context.Context, t *Tools, n *Narrator) error {
 }
 
 func (s *Scenario) act(ctx context.Context, t *Tools, step Step) error {
-	if step.Requester != nil {
-		ans, err := t.console(ctx, step.Requester)
-		if err != nil {
-			return err
+	for side, deed := range map[passerelle.Side]map[string]any{passerelle.Requester: step.Requester, passerelle.Partner: step.Partner} {
+		if deed == nil {
+			continue
 		}
-		for name, path := range step.Keep {
-			t.vars[name] = ans.Get(path).String()
-		}
-	}
-	if step.Partner != nil {
-		ans, err := t.jira(ctx, step.Partner)
+		ans, err := t.act(ctx, side, deed)
 		if err != nil {
 			return err
 		}
@@ -98,7 +92,7 @@ func (t *Tools) wanted(s Sight) string {
 // table shows both tickets' final states, read from the tools' own APIs.
 func (s *Scenario) table(ctx context.Context, t *Tools, n *Narrator) []string {
 	var failed []string
-	rows := [][3]string{{"", s.Cast.Requester.Tool, s.Cast.Partner.Tool}}
+	rows := [][3]string{{"", s.Cast.Requester, s.Cast.Partner}}
 	for _, f := range s.Final {
 		row := [3]string{f.Label.FR + " / " + f.Label.EN}
 		for i, sight := range []Sight{f.Requester, f.Partner} {

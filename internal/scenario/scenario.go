@@ -29,40 +29,19 @@ type Scenario struct {
 	Final []Final `yaml:"final"` // the table at the end
 }
 
-// Cast is who acts and who looks, in each tool.
+// Cast is what the narration calls the two tools.
 type Cast struct {
-	Requester Actor `yaml:"requester"`
-	Partner   Actor `yaml:"partner"`
-}
-
-// Actor is an account of a tool and what the narration calls its tool.
-type Actor struct {
-	Tool     string `yaml:"tool"`
-	User     string `yaml:"user"`
-	Password string `yaml:"password"` // of a simulator: an example, never a real one
-	// Reader and its password read the tool, where the actor itself may not.
-	Reader         string `yaml:"reader"`
-	ReaderPassword string `yaml:"reader_password"`
+	Requester string `yaml:"requester"`
+	Partner   string `yaml:"partner"`
 }
 
 // Step is one thing that somebody does, and what is seen then.
 type Step struct {
 	Say       Text              `yaml:"say"`
-	Requester map[string]any    `yaml:"requester"` // an operation of iTop's REST, done in the console
-	Partner   *Request          `yaml:"partner"`   // a request of Jira's REST
+	Requester map[string]any    `yaml:"requester"` // what its agent does: of an iTop, an operation of its REST;
+	Partner   map[string]any    `yaml:"partner"`   // of a Jira, a request {method, path, json} or {path, file: {name, text}}
 	Keep      map[string]string `yaml:"keep"`      // from the answer: name → path
 	Sees      []Sight           `yaml:"sees"`
-}
-
-// Request is a request of Jira's REST, as its own agent makes it.
-type Request struct {
-	Method string         `yaml:"method"`
-	Path   string         `yaml:"path"`
-	JSON   map[string]any `yaml:"json"`
-	File   *struct {
-		Name string `yaml:"name"`
-		Text string `yaml:"text"`
-	} `yaml:"file"`
 }
 
 // Sight is one thing that must be seen in a tool, soon.
