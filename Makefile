@@ -1,5 +1,5 @@
 # The two commands that matter: make demo, make test.
-.PHONY: demo test lint race bench fuzz build crash mutate
+.PHONY: demo test lint race bench fuzz build crash crossing mutate
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
@@ -39,6 +39,10 @@ bench:
 # The crash test at full length (a short one is part of make test).
 crash:
 	@go test ./outbox -run Crash -count=1 -timeout 60m -args -kills 1000 -seed 0
+
+# Both sides' agents act at the same time, at random, a thousand times over.
+crossing:
+	@go test ./internal/conversation -run R34 -count=1 -timeout 60m -seeds 1000
 
 # Each fuzz target for half a minute.
 fuzz:

@@ -41,6 +41,9 @@ type Event struct {
 	// entry is a new form of one that travelled before (R33).
 	Private bool `json:"private,omitempty"`
 	Edited  bool `json:"edited,omitempty"`
+	// Overtaken says that the ticket's state was changed by the gateway after this
+	// change of state, which had not been read by then (R34).
+	Overtaken bool `json:"overtaken,omitempty"`
 	// Mark is the id of the gateway's own message that made this change, where
 	// the tool keeps our marks: such an event is an echo (R17).
 	Mark string `json:"mark,omitempty"`

@@ -25,7 +25,7 @@ var rules = map[string][]string{
 	"cmd/gateway":           {"*"},
 	"contracts":             {},
 	"internal/admin":        {".", "outbox"},
-	"internal/conversation": {".", "adapters", "adapters/jira/jirasim", "internal/trial", "internal/wiring", "mapping", "outbox"},
+	"internal/conversation": {".", "adapters", "adapters/jira/jirasim", "internal/relay", "internal/trial", "internal/wiring", "mapping", "outbox"},
 	"internal/trial":        {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim"},
 	"internal/wiring":       {".", "adapters", "internal/admin", "internal/relay", "mapping", "outbox"},
 	"internal/fault":        {},

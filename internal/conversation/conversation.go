@@ -13,6 +13,8 @@
 //	-- partner does --        operation of its REST, done at the console. At a
 //	                          Jira: "POST /path", an empty line, the JSON body
 //	                          (or "file: name" and a text). The tool pushes it
+//	-- partner is away --     from here on the tool answers none of the
+//	-- partner is back --     gateway's writes, until it is back
 //	-- requester says --      JSON posted to the gateway's face for that side
 //	-- partner says --        as if its tool or agent had sent it
 //	-- … is told --           the face's answer to what was just said
@@ -26,7 +28,6 @@
 package conversation
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,9 +82,17 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 			out.Files = append(out.Files, f)
 			continue
 		}
+		if verb == "is away" || verb == "is back" {
+			out.Files = append(out.Files, f)
+			if err := r.is(passerelle.Side(side), verb == "is away"); err != nil {
+				return nil, fmt.Errorf("after « %s »: %w", f.Name, err)
+			}
+			r.hears(add)
+			continue
+		}
 		if verb != "does" && verb != "says" {
 			if !known(side, verb) {
-				return nil, fmt.Errorf("section %q: a section is « with FILE », « requester|partner does|says|is told|hears », or « end »", f.Name)
+				return nil, fmt.Errorf("section %q: a section is « with FILE », « requester|partner does|says|is told|is away|is back|hears », or « end »", f.Name)
 			}
 			continue // what is told and heard comes from the play itself
 		}
@@ -98,13 +107,18 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 		if verb == "says" {
 			add(side+" is told", r.plain(told))
 		}
-		for _, hearer := range trial.Sides {
-			add(string(hearer)+" hears", r.plain(r.ears[hearer].heard()))
-		}
+		r.hears(add)
 	}
 	end, err := r.end()
 	add("end", r.plain(end))
 	return out, err
+}
+
+// hears adds what reached both tools.
+func (r *rig) hears(add func(name, text string)) {
+	for _, side := range trial.Sides {
+		add(string(side)+" hears", r.plain(r.ears[side].heard()))
+	}
 }
 
 func known(side, verb string) bool {
@@ -112,30 +126,4 @@ func known(side, verb string) bool {
 		return true
 	}
 	return (side == string(passerelle.Requester) || side == string(passerelle.Partner)) && (verb == "is told" || verb == "hears")
-}
-
-// Diff shows where two conversations differ: the lines that were expected and
-// are missing, and those that came instead.
-func Diff(want, got []byte) string {
-	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
-	if bytes.Equal(want, got) {
-		return ""
-	}
-	var b strings.Builder
-	first := 0
-	for first < len(w) && first < len(g) && w[first] == g[first] {
-		first++
-	}
-	last := 0
-	for last < len(w)-first && last < len(g)-first && w[len(w)-1-last] == g[len(g)-1-last] {
-		last++
-	}
-	fmt.Fprintf(&b, "line %d:\n", first+1)
-	for _, l := range w[first : len(w)-last] {
-		fmt.Fprintf(&b, "- %s\n", l)
-	}
-	for _, l := range g[first : len(g)-last] {
-		fmt.Fprintf(&b, "+ %s\n", l)
-	}
-	return b.String()
 }

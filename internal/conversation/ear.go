@@ -25,6 +25,7 @@ type ear struct {
 	hear func(r *http.Request, body []byte) string // "" for what is no write of the gateway's
 	mu   sync.Mutex
 	list []string
+	away bool // nobody is there for the gateway: its writes are answered 503
 }
 
 // ServeHTTP listens, and passes the request on.
@@ -35,12 +36,34 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if said := e.hear(r, body); said != "" {
-		e.mu.Lock()
-		e.list = append(e.list, strings.TrimSpace(said)+"\n")
-		e.mu.Unlock()
+	if said := e.hear(r, body); said != "" && !e.note(said) {
+		http.Error(w, "away", http.StatusServiceUnavailable)
+		return
 	}
 	e.next.ServeHTTP(w, r)
+}
+
+// note writes down what was said, unless nobody is there.
+func (e *ear) note(said string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.away {
+		e.list = append(e.list, strings.TrimSpace(said)+"\n")
+	}
+	return !e.away
+}
+
+// leave says whether somebody is there.
+func (e *ear) leave(away bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.away = away
+}
+
+func (e *ear) isAway() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.away
 }
 
 // heard returns what was written since it was last asked.

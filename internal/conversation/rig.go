@@ -14,6 +14,7 @@ import (
 
 	"passerelle"
 	"passerelle/adapters"
+	"passerelle/internal/relay"
 	"passerelle/internal/trial"
 	"passerelle/internal/wiring"
 	"passerelle/mapping"
@@ -28,6 +29,7 @@ type rig struct {
 	stage    *trial.Stage
 	tools    map[passerelle.Side]*trial.Tool
 	ears     map[passerelle.Side]*ear
+	relay    *relay.Relay
 	public   string // address of the gateway's faces
 	stops    []func() error
 	ended    chan error
@@ -100,6 +102,7 @@ func (r *rig) start() (err error) {
 	if err != nil {
 		return err
 	}
+	r.relay = g.Relay
 	if r.public, err = r.serve(g.Public); err != nil {
 		return err
 	}
@@ -181,23 +184,51 @@ func (r *rig) settle() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("something is still on its way after %v", patience)
+	return fmt.Errorf("still on its way after %v: %s", patience, r.underway())
+}
+
+// underway tells what has not arrived.
+func (r *rig) underway() string {
+	var list []string
+	for e, err := range r.store.Entries(r.ctx, outbox.Query{Status: []outbox.Status{outbox.Waiting, outbox.Lent}}) {
+		if err != nil {
+			return err.Error()
+		}
+		list = append(list, fmt.Sprintf("%s to the %s, %s, not before %s: %s", e.Template, e.To, e.Status, e.Before.Format(time.TimeOnly), e.Error))
+	}
+	if s, err := r.store.Stats(r.ctx); err == nil && s.Looks > 0 {
+		list = append(list, fmt.Sprintf("%d tickets to read", s.Looks))
+	}
+	return strings.Join(list, "; ")
 }
 
 func (r *rig) busy() (bool, error) {
 	s, err := r.store.Stats(r.ctx)
-	if err != nil || s.Looks > 0 {
+	if err != nil || s.Looks > 0 && !r.someAway() {
 		return true, err
 	}
 	for e, err := range r.store.Entries(r.ctx, outbox.Query{Status: []outbox.Status{outbox.Waiting, outbox.Lent}}) {
 		if err != nil {
 			return true, err
 		}
-		if s.Blocked[outbox.Dest{Contract: e.Contract, Side: e.To}] == 0 {
+		if !r.ears[e.To].isAway() && s.Blocked[outbox.Dest{Contract: e.Contract, Side: e.To}] == 0 {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+func (r *rig) someAway() bool {
+	return r.ears[passerelle.Requester].isAway() || r.ears[passerelle.Partner].isAway()
+}
+
+// is has a tool go away, or come back.
+func (r *rig) is(side passerelle.Side, away bool) error {
+	r.ears[side].leave(away)
+	if !away {
+		r.relay.Nudge(outbox.Dest{Contract: r.contract.Name, Side: side})
+	}
+	return r.settle()
 }
 
 // end tells how the pair and both tickets stand.

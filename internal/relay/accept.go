@@ -191,11 +191,18 @@ func (j *judgement) one(e *passerelle.Event) error {
 	if old := j.link.Facts["create_sum"]; e.Kind == passerelle.Create && old != "" {
 		e.Edited = old != sum // R30: updated text goes along
 	}
-	step, err := j.c.Admit(e, j.link)
+	late, err := j.late(e)
 	if err != nil {
 		return err
 	}
 	j.change.Names = append(j.change.Names, names...)
+	if late != nil {
+		return j.tooLate(e, late)
+	}
+	step, err := j.c.Admit(e, j.link)
+	if err != nil {
+		return err
+	}
 	if e.Kind == passerelle.Create {
 		j.born(e, sum)
 	}
@@ -335,6 +342,9 @@ func (j *judgement) advance(e *passerelle.Event, step *mapping.Step) {
 		l.Partner = passerelle.Ref{Key: e.Fields["provider_id"], Number: e.Fields["provider_ref"]} // R5
 	}
 	if step.Next == l.State {
+		if changesState(e.Kind) {
+			l.Shown[e.From] = l.Turn // R34: its tool stands there already
+		}
 		return
 	}
 	l.State, l.Moved = step.Next, time.Now()

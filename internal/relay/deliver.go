@@ -47,6 +47,7 @@ func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
 	var o outbox.Outcome
 	if _, closed := r.gates[dest].closed(); closed { // it fell while we waited for work
+		r.gates[dest].idle()
 		o = outbox.Outcome{To: outbox.Waiting, Probe: e.Probe}
 	} else {
 		o = d.safely()
@@ -116,7 +117,11 @@ func (d *delivery) run() outbox.Outcome {
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
 		return d.failed(d.numberless())
 	}
-	messages, errs := c.Render(mapping.Send{To: d.e.To, Template: d.e.Template}, d.e.Event, d.link, d.e.State, messageID(d.e))
+	if d.r.moves(d.e) && d.e.Turn < d.link.Shown[d.e.To] && !d.e.Probe { // R34
+		d.r.gates[d.dest].idle()
+		return outbox.Outcome{To: outbox.Superseded, Note: "its receiver has made a newer change of state"}
+	}
+	messages, errs := c.Render(sendOf(d.e), d.e.Event, d.link, d.e.State, messageID(d.e))
 	for i := d.e.Parts; i < len(messages); i++ {
 		m, err := messages[i], errs[i]
 		if err != nil {
@@ -136,6 +141,11 @@ func (d *delivery) run() outbox.Outcome {
 		}
 	}
 	return d.done(c)
+}
+
+// sendOf is what an entry sends, and to whom.
+func sendOf(e *outbox.Entry) mapping.Send {
+	return mapping.Send{To: e.To, Template: e.Template}
 }
 
 // numberless says why a message for the partner cannot go yet: its number has
@@ -255,7 +265,10 @@ func (d *delivery) take(receipt *passerelle.Receipt) {
 func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 	d.r.gates[d.dest].up()
 	d.r.suspects.Delete(d.e.ID)
-	d.o.To, d.o.Shown = outbox.Done, d.e.Turn
+	d.o.To = outbox.Done
+	if d.e.Event.Kind == passerelle.Create || d.r.moves(d.e) {
+		d.o.Shown = d.e.Turn // R34
+	}
 	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
 		d.o.Follow = append(d.o.Follow, d.reference(c)...)
 	}

@@ -128,12 +128,26 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	if e := p.moved(snap); e != nil {
 		snap.Events = append(snap.Events, e)
 	}
+	p.overtaken(snap.Events)
 	for _, e := range snap.Events {
 		if err := p.event(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// overtaken marks the changes of state that came before one of ours: the ticket
+// stands as ours left it (R34).
+func (p *reading) overtaken(events []*passerelle.Event) {
+	ours := false
+	for _, e := range slices.Backward(events) {
+		if e.Signal == "" {
+			continue
+		}
+		e.Overtaken = ours
+		ours = ours || p.isEcho(e)
+	}
 }
 
 // doubtful puts the reading off while nobody knows whether an earlier write of

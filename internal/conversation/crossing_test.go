@@ -1,0 +1,285 @@
+package conversation
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"passerelle"
+	"passerelle/outbox"
+)
+
+var seeds = flag.Int("seeds", 6, "how many random crossings are played")
+
+// TestR34RandomCrossings has both sides' agents act at the same time, each by
+// what its own tool shows, while either tool is away now and then. Whatever
+// crosses, both tickets end coherent, and what was written arrived once or was
+// refused in sight. `make crossing` plays many more.
+func TestR34RandomCrossings(t *testing.T) {
+	for seed := range *seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			play := &crossing{t: t, rnd: rand.New(rand.NewPCG(uint64(seed), 34))}
+			play.run("../../contracts/orleans-tours-gar/v1")
+		})
+	}
+}
+
+type crossing struct {
+	*rig
+	t       *testing.T
+	rnd     *rand.Rand
+	tickets []string // the requester's keys
+	said    []saying
+	did     []string // for a failure: what was done
+}
+
+// saying is a text that somebody wrote, and who must read it.
+type saying struct {
+	text   string
+	from   passerelle.Side
+	ticket string
+}
+
+func (c *crossing) run(dir string) {
+	acts, err := readActs(dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if c.rig, err = newRig(c.t.Context(), dir, nil); err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() {
+		if err := c.close(); err != nil {
+			c.t.Error(err)
+		}
+		if c.t.Failed() {
+			c.t.Logf("what was done:\n%s", strings.Join(c.did, "\n"))
+		}
+	}()
+	for range 4 {
+		ans, err := c.tools[passerelle.Requester].Console(c.ctx, acts.text["ticket"])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.tickets = append(c.tickets, ans.Get("objects.@values.0.key").String())
+	}
+	for _, ticket := range c.tickets {
+		c.requester(ticket, "new")
+	}
+	if err := c.settle(); err != nil {
+		c.t.Fatal(err)
+	}
+	for range 60 {
+		c.step()
+	}
+	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
+		if err := c.is(side, false); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.coherent()
+	c.heardOnce()
+}
+
+// step is one act, or a tool that goes or comes.
+func (c *crossing) step() {
+	time.Sleep(time.Duration(c.rnd.IntN(4)) * time.Millisecond)
+	side := []passerelle.Side{passerelle.Requester, passerelle.Partner}[c.rnd.IntN(2)]
+	if c.rnd.IntN(10) == 0 {
+		away := !c.ears[side].isAway()
+		c.ears[side].leave(away)
+		c.did = append(c.did, fmt.Sprintf("%s away: %v", side, away))
+		return
+	}
+	ticket := c.tickets[c.rnd.IntN(len(c.tickets))]
+	l, err := c.store.Find(c.ctx, c.contract.Name, passerelle.Requester, ticket)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	status, err := c.tools[side].Status(c.ctx, l.Ref(side))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if side == passerelle.Requester {
+		c.requester(ticket, status)
+		return
+	}
+	c.partner(ticket, l.Partner.Number, status)
+}
+
+// one picks one of several.
+func (c *crossing) one(of ...string) string { return of[c.rnd.IntN(len(of))] }
+
+// words is a text that stands nowhere else.
+func (c *crossing) words(from passerelle.Side, ticket string) string {
+	text := fmt.Sprintf("mot%dmot", len(c.said))
+	c.said = append(c.said, saying{text, from, ticket})
+	return text
+}
+
+// requester does something that the ticket's status in SUMiT lets an agent do.
+func (c *crossing) requester(ticket, status string) {
+	stimulus := func(s, fields string) string {
+		return fmt.Sprintf(`{"operation":"core/apply_stimulus","class":"UserRequest","comment":"c","key":%s,"stimulus":"%s","fields":{%s}}`, ticket, s, fields)
+	}
+	update := func(fields string) string {
+		return fmt.Sprintf(`{"operation":"core/update","class":"UserRequest","comment":"c","key":%s,"fields":{%s}}`, ticket, fields)
+	}
+	log := func() string {
+		return update(fmt.Sprintf(`"%s":"<p>%s</p>"`, c.one("public_log", "private_log"), c.words(passerelle.Requester, ticket)))
+	}
+	do := ""
+	switch {
+	case status == "new":
+		do = stimulus("ev_assign", `"team_id":{"name":"Support GAR"}`)
+	case strings.HasPrefix(status, "cex"):
+		do = log()
+	case status == "resolved (Support GAR)":
+		do = []func() string{log,
+			func() string { return stimulus("ev_close", `"user_comment":"Merci"`) },
+			func() string { return stimulus("ev_reopen", `"reopen_reason":"<p>encore</p>"`) }}[c.rnd.IntN(3)]()
+	case status == "resolved (DRANE)":
+		do = c.one(stimulus("ev_close", ""), stimulus("ev_reopen", `"reopen_reason":"<p>Rejet du ticket non valide</p>"`), update(`"team_id":203`))
+	case strings.HasSuffix(status, "(DSI)"):
+		do = update(`"team_id":202`)
+	default:
+		return // closed
+	}
+	_, err := c.tools[passerelle.Requester].Say(c.ctx, do)
+	c.did = append(c.did, fmt.Sprintf("requester %s in %s: %s: %v", ticket, status, do, err))
+}
+
+// partner does something that the issue's status in Jira lets an agent do, and
+// that the contract allows there.
+func (c *crossing) partner(ticket, issue, status string) {
+	move := func(id, fields string) string {
+		return fmt.Sprintf("POST /rest/api/2/issue/%s/transitions\n\n{\"transition\":{\"id\":\"%s\"},\"fields\":{%s}}", issue, id, fields)
+	}
+	comment := func() string {
+		return fmt.Sprintf("POST /rest/api/2/issue/%s/comment\n\n{\"body\":\"%s\"}", issue, c.words(passerelle.Partner, ticket))
+	}
+	reject := func() string { return move("51", `"customfield_12040":"non"`) }
+	do := comment
+	switch c.rnd.IntN(4) {
+	case 1:
+		switch status {
+		case "Nouveau", "En cours":
+			do = func() string { return move("21", "") }
+		case "En attente":
+			do = func() string { return move("31", "") }
+		}
+	case 2:
+		switch status {
+		case "Nouveau", "En cours":
+			do = func() string { return move("41", `"resolution":{"name":"Résolu"}`) }
+		}
+	case 3:
+		switch status {
+		case "Nouveau", "En cours", "En attente":
+			do = reject
+		}
+	}
+	text := do()
+	_, err := c.tools[passerelle.Partner].Say(c.ctx, text)
+	c.did = append(c.did, fmt.Sprintf("partner %s %s in %s: %s: %v", ticket, issue, status, strings.ReplaceAll(text, "\n", " "), err))
+}
+
+// coherent checks that both tickets of each pair stand where the pair stands.
+func (c *crossing) coherent() {
+	for l, err := range c.store.Links(c.ctx) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
+			status, err := c.tools[side].Status(c.ctx, l.Ref(side))
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if !stands(c, l, side, status) {
+				c.t.Errorf("%s is %s, but the %s shows %s", l.Names(), l.State, side, status)
+			}
+		}
+	}
+	for e, err := range c.store.Entries(c.ctx, outbox.Query{Status: []outbox.Status{outbox.Parked, outbox.Waiting, outbox.Lent}}) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.t.Errorf("entry %d of %s, %s to the %s, is %s: %s", e.ID, e.Link, e.Template, e.To, e.Status, e.Error)
+	}
+}
+
+// stands tells whether a status of a tool is the pair's. A rejected ticket is
+// closed or taken away at the requester's alone (R35).
+func stands(c *crossing, l *passerelle.Link, side passerelle.Side, status string) bool {
+	word, _, _ := strings.Cut(status, " (")
+	switch {
+	case side == passerelle.Partner && (l.State == passerelle.Left || l.State == passerelle.Closed) && word == "Rejeté":
+		return true
+	case side == passerelle.Requester && l.State == passerelle.Rejected:
+		return status == "resolved (DRANE)"
+	case side == passerelle.Requester && l.State == passerelle.Left:
+		return strings.HasSuffix(status, "(DSI)")
+	}
+	return slices.Contains(c.contract.StatusWords(side, l.State), word)
+}
+
+// heardOnce checks that every text arrived once at the other side, or was
+// refused in sight.
+func (c *crossing) heardOnce() {
+	refused := ""
+	for e, err := range c.store.Entries(c.ctx, outbox.Query{}) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if e.Status == outbox.Refused {
+			refused += e.Event.Fields["public_log"] + e.Event.Fields["private_log"]
+		}
+	}
+	heard := map[passerelle.Side]string{}
+	for side, e := range c.ears {
+		heard[side] = strings.Join(e.writes(), "")
+	}
+	written := map[passerelle.Side]string{passerelle.Requester: c.everything(passerelle.Requester), passerelle.Partner: c.everything(passerelle.Partner)}
+	for _, s := range c.said {
+		if !strings.Contains(written[s.from], s.text) {
+			continue // its own tool refused it
+		}
+		n, no := strings.Count(written[s.from.Other()], s.text), strings.Contains(refused, s.text)
+		if n > 1 || n == 1 == no {
+			c.t.Errorf("« %s » of the %s, ticket %s, stands %d times on the other side (refused: %v)", s.text, s.from, s.ticket, n, no)
+		}
+	}
+}
+
+// everything is what a tool's tickets hold in journals or comments.
+func (c *crossing) everything(side passerelle.Side) string {
+	var b strings.Builder
+	for l, err := range c.store.Links(c.ctx) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if side == passerelle.Partner {
+			ans, err := c.tools[side].Request(c.ctx, "GET", "/rest/api/2/issue/"+l.Partner.Key+"/comment", "")
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			b.WriteString(ans.Raw)
+			continue
+		}
+		ans, err := c.tools[side].Read(c.ctx, `{"operation":"core/get","class":"UserRequest","key":"`+l.Requester.Key+`","output_fields":"public_log,private_log"}`)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, log := range []string{"public_log", "private_log"} {
+			for _, e := range ans.Get("objects.@values.0.fields." + log + ".entries.#.message").Array() {
+				b.WriteString(e.String() + "\n")
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,62 @@
+package mapping
+
+import (
+	"slices"
+	"strings"
+
+	"passerelle"
+)
+
+// Moves tells whether a send changes the state of the ticket that hears it.
+func (c *Contract) Moves(s Send) bool {
+	t := c.template(s)
+	return t != nil && t.stimulus
+}
+
+// Turns tells whether the event, admitted now, would change the pair's state.
+func (c *Contract) Turns(e *passerelle.Event, l *passerelle.Link) bool {
+	r := c.lifecycle.find(l.State, e.From, e.Kind)
+	return r != nil && !r.no && r.next != l.State
+}
+
+// AdmitLate judges, in place of Admit, an event that would change the state but
+// whose sender had not been shown the present one: the state stays, and what the
+// event says travels as a journal entry where the contract has a row for one
+// (R34).
+func (c *Contract) AdmitLate(e *passerelle.Event, l *passerelle.Link) *Step {
+	step := &Step{Next: l.State, Same: true, Rule: "R34"}
+	log := c.lifecycle.find(l.State, e.From, passerelle.PublicLog)
+	if e.Kind != passerelle.PublicLog {
+		c.sayIt(e)
+	}
+	if log == nil || log.no || e.Fields["public_log"] == "" {
+		return step
+	}
+	markEdited(e)
+	for _, s := range c.sendsOf(log, e) {
+		if !c.Moves(s) {
+			step.Sends = append(step.Sends, s)
+		}
+	}
+	return step
+}
+
+// sayIt makes a journal entry of the texts that go with a change of state: a
+// solution, a reason.
+func (c *Contract) sayIt(e *passerelle.Event) {
+	var names, texts []string
+	for name, f := range c.fields {
+		if f.Type == "html" && f.Create == "" && !c.blank(name, e.Fields[name]) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !slices.Contains(texts, e.Fields[name]) {
+			texts = append(texts, e.Fields[name])
+		}
+	}
+	if len(texts) > 0 {
+		e.Fields["public_log"] = strings.Join(texts, "")
+	}
+}
