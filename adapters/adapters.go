@@ -71,14 +71,15 @@ func (s SecretRef) Read() (passerelle.Secret, error) {
 
 // ITop is an iTop's part of the configuration.
 type ITop struct {
-	BaseURL  string        `yaml:"base_url"` // the iTop's address, without /webservices/rest.php; default none: nothing is sent there
-	User     string        `yaml:"user"`     // technical account there; default none
-	Password SecretRef     `yaml:"password"` // its password; default none
-	Token    SecretRef     `yaml:"token"`    // instead of user and password; default none
-	Version  string        `yaml:"version"`  // of its REST API; default 1.3
-	Class    string        `yaml:"class"`    // of its tickets; default UserRequest
-	Timeout  time.Duration `yaml:"timeout"`  // for one request; default 1m
-	Accounts []Account     `yaml:"accounts"` // who may post to our face for it; default nobody
+	BaseURL   string        `yaml:"base_url"`   // the iTop's address, without /webservices/rest.php; default none: nothing is sent there
+	User      string        `yaml:"user"`       // technical account there; default none
+	Password  SecretRef     `yaml:"password"`   // its password; default none
+	Token     SecretRef     `yaml:"token"`      // instead of user and password; default none
+	Version   string        `yaml:"version"`    // of its REST API; default 1.3
+	Class     string        `yaml:"class"`      // of its tickets; default UserRequest
+	Timeout   time.Duration `yaml:"timeout"`    // for one request; default 1m
+	MarkField string        `yaml:"mark_field"` // field that carries the broker's own reference, such as title; default none: a create whose answer is lost waits for a person
+	Accounts  []Account     `yaml:"accounts"`   // who may post to our face for it; default nobody
 }
 
 // Account is a technical account that may post to a face.
@@ -110,6 +111,7 @@ type Jira struct {
 	Transfer     time.Duration   `yaml:"transfer"`      // for one file; default 10m
 	Project      string          `yaml:"project"`       // key of the project; default none
 	MarkField    string          `yaml:"mark_field"`    // field that carries the broker's own id and can be searched; default none
+	TextLimit    int             `yaml:"text_limit"`    // characters of one text, as its administrator set them; default 32767
 	SearchDelays []time.Duration `yaml:"search_delays"` // waits before each search for a lost create; default [0s, 2s, 5s, 8s]
 	Webhook      Webhook         `yaml:"webhook"`       // how it proves a webhook; default: every webhook is refused
 }
@@ -179,7 +181,7 @@ func openAgent(s *Agent, contract string, side passerelle.Side, limit int64) (*A
 }
 
 func openITop(s *ITop, contract string, side passerelle.Side, limit int64) (*itop.ITop, error) {
-	cfg := itop.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, LimitBytes: limit}
+	cfg := itop.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, MarkField: s.MarkField, LimitBytes: limit}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err
@@ -215,7 +217,7 @@ func readBoth(password, token SecretRef) (p, t passerelle.Secret, err error) {
 
 func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error) {
 	cfg := jira.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
-		Transfer: s.Transfer, Project: s.Project, MarkField: s.MarkField, SearchDelays: s.SearchDelays}
+		Transfer: s.Transfer, Project: s.Project, MarkField: s.MarkField, TextLimit: s.TextLimit, SearchDelays: s.SearchDelays}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err

@@ -39,12 +39,13 @@ func TestSecretsDoNotPrint(t *testing.T) {
 // TestOneTool: a side has one tool, and the errors say which it may be.
 func TestOneTool(t *testing.T) {
 	for want, s := range map[string]*Settings{
-		"no tool is given":                {},
-		"itop excludes jira and agent":    {ITop: &ITop{}, Jira: &Jira{}},
-		"agent.url excludes jira":         {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: SecretRef{Value: "t"}}, Agent: &Agent{URL: "http://127.0.0.1:1/"}},
-		"neither a token nor a user":      {ITop: &ITop{Accounts: []Account{{User: "u"}}}},
-		"the environment has no NO_SUCH_": {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
-		"give file or env, not both":      {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
+		"no tool is given":                    {},
+		"itop excludes jira and agent":        {ITop: &ITop{}, Jira: &Jira{}},
+		"agent.url excludes jira":             {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: SecretRef{Value: "t"}}, Agent: &Agent{URL: "http://127.0.0.1:1/"}},
+		"mark_field: \"a b\" is no attribute": {ITop: &ITop{MarkField: "a b"}},
+		"neither a token nor a user":          {ITop: &ITop{Accounts: []Account{{User: "u"}}}},
+		"the environment has no NO_SUCH_":     {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
+		"give file or env, not both":          {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
 	} {
 		if _, err := Open(s, "c", passerelle.Partner, 1<<20); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -71,6 +71,7 @@ func (t *ITop) claim(e *passerelle.Event, key gjson.Result, fields map[string]st
 	}
 	add(passerelle.Broker, fields["customer_id"])
 	add(passerelle.Partner, fields["provider_id"])
+	add(passerelle.Partner, fields["provider_ref"])
 	e.Key = fields["provider_id"]
 	return nil
 }
@@ -94,12 +95,16 @@ func (t *ITop) update(e *passerelle.Event) ([]*passerelle.Event, error) {
 	delete(e.Fields, "public_log")
 	delete(e.Fields, "private_log")
 	e.Kind = passerelle.Change
-	if id, ref := e.Fields["provider_id"], e.Fields["provider_ref"]; t.cfg.Side == passerelle.Partner && id != "" {
+	if id, ref := e.Fields["provider_id"], e.Fields["provider_ref"]; t.cfg.Side == passerelle.Partner && id != "" && ref != "" {
 		// R5: the partner's number comes back on its own.
-		e.Kind, e.Names = passerelle.Reference, []string{nameKey(e) + "/reference/" + id + "/" + ref}
+		e.Kind, e.Names = passerelle.Reference, []string{referenceName(nameKey(e), id, ref)}
 	}
 	return append(out, e), nil
 }
+
+// referenceName is the identity of the fact that a ticket has this key and
+// number at the partner's.
+func referenceName(ticket, id, ref string) string { return ticket + "/reference/" + id + "/" + ref }
 
 // journals are the entries that a message carries, the private one first, as
 // iTop pushes them.
@@ -116,6 +121,9 @@ func journals(e *passerelle.Event) []*passerelle.Event {
 		one := copyOf(e)
 		one.Kind = log.kind
 		one.Fields = map[string]string{log.field: text}
+		if who := e.Fields["author"]; who != "" {
+			one.Fields["author"] = who
+		}
 		one.Names = []string{logName(nameKey(e), log.field, text, 1)}
 		out = append(out, one)
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"passerelle"
@@ -39,6 +40,10 @@ type Config struct {
 	Class    string            // of the tickets; default UserRequest
 	Timeout  time.Duration     // for one request; default 60 s
 
+	// MarkField is the ticket's field that carries the broker's own reference, by
+	// which a create whose answer was lost is found; default none.
+	MarkField string
+
 	LimitBytes int64             // of one JSON message (R24); default 10 MiB
 	Transport  http.RoundTripper // default: as http.DefaultTransport, with TLS 1.2 or newer
 }
@@ -48,6 +53,7 @@ type ITop struct {
 	cfg    *Config // behind a pointer: fmt cannot mask a Secret in an unexported value
 	client *http.Client
 	mask   *strings.Replacer // hides our own secrets in what an iTop answers
+	self   atomic.Value      // string: our account's id there, once an entry of ours told it
 	guests chan struct{}     // messages kept before we know who sends them
 }
 
@@ -71,6 +77,9 @@ func New(cfg Config) (*ITop, error) {
 	}
 	if cfg.Contract == "" || cfg.Side == "" {
 		return nil, fmt.Errorf("itop: contract and side are needed")
+	}
+	if cfg.MarkField != "" && !attributeCode.MatchString(cfg.MarkField) {
+		return nil, fmt.Errorf("itop: %s %s: mark_field: %q is no attribute code (such as title)", cfg.Contract, cfg.Side, cfg.MarkField)
 	}
 	for _, a := range cfg.Accounts {
 		if a.Token == "" && (a.User == "" || a.Password == "") {

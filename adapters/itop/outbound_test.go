@@ -223,7 +223,7 @@ func TestAnEntryOfSomebodyElseIsNotOurs(t *testing.T) {
 		if c.want >= 0 {
 			want = c.after[c.want].name
 		}
-		if got := ours(before, c.after, "<p>ours!</p>"); got != want {
+		if got := ours(newOf(before, c.after), "<p>ours!</p>").name; got != want {
 			t.Errorf("%v: got %q, want %q", c.after, got, want)
 		}
 	}

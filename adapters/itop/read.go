@@ -19,73 +19,36 @@ import (
 )
 
 // Probe asks whether an earlier Deliver of m took effect. iTop keeps no marks:
-// for journals and files it finds what looks like ours (Receipt.Either), for a
-// change of state it compares the state.
+// a create is looked for by the mark field, for journals and files it finds what
+// looks like ours (Receipt.Either), for a change of state it compares the state.
 func (t *ITop) Probe(ctx context.Context, m *passerelle.Message, _ passerelle.Spool) (*passerelle.Receipt, error) {
 	body := cleanRich(m)
 	var r *passerelle.Receipt
 	var err error
 	switch log := logOf(body); {
 	case len(m.Files) > 0:
-		r, err = t.probeFile(ctx, m)
+		r, err = t.probeFile(ctx, m, body)
+	case m.Key == "":
+		r, err = t.probeCreate(ctx, body)
 	case log != "":
 		r, err = t.probeJournal(ctx, m, body, log)
 	case m.Goals != nil:
-		r, err = t.probeState(ctx, m)
-	case m.Key == "":
-		return nil, passerelle.ErrUnknown // a create without a mark of ours
+		r, err = t.probeState(ctx, m, body)
 	default:
 		return nil, passerelle.ErrAbsent // writing the same fields again changes nothing
 	}
 	return r, named(err, m)
 }
 
-func (t *ITop) probeState(ctx context.Context, m *passerelle.Message) (*passerelle.Receipt, error) {
-	f, err := t.ticket(ctx, m.Key, "status")
+func (t *ITop) probeState(ctx context.Context, m *passerelle.Message, body []byte) (*passerelle.Receipt, error) {
+	there, _, err := t.stands(ctx, m, body)
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(m.Goals, f.Get("status").String()) {
-		return &passerelle.Receipt{Note: "found in effect"}, nil
-	}
-	return nil, passerelle.ErrAbsent
-}
-
-func (t *ITop) probeJournal(ctx context.Context, m *passerelle.Message, body []byte, log string) (*passerelle.Receipt, error) {
-	entries, err := t.entries(ctx, m.Key, log)
-	if err != nil {
-		return nil, err
-	}
-	r := &passerelle.Receipt{Note: "found in effect"}
-	text := identity(gjson.GetBytes(body, "fields."+log).String())
-	for _, e := range entries {
-		if e.text == text || sameLetters(e.text, text) {
-			r.Either = append(r.Either, e.name)
-		}
-	}
-	if len(r.Either) == 0 {
+	if !there {
 		return nil, passerelle.ErrAbsent
 	}
-	return r, nil
-}
-
-func (t *ITop) probeFile(ctx context.Context, m *passerelle.Message) (*passerelle.Receipt, error) {
-	ids, err := t.attachmentIDs(ctx, m.Key)
-	if err != nil {
-		return nil, err
-	}
-	ids, err = t.sameFile(ctx, m.Files[0], ids)
-	if err != nil {
-		return nil, err
-	}
-	r := &passerelle.Receipt{Note: "found in effect"}
-	for _, id := range ids {
-		r.Either = append(r.Either, attachmentName(m.Key, id))
-	}
-	if len(r.Either) == 0 {
-		return nil, passerelle.ErrAbsent
-	}
-	return r, nil
+	return &passerelle.Receipt{Note: "found in effect"}, nil
 }
 
 // attachmentIDs lists the ids of a ticket's attachments, without their bytes.
@@ -121,7 +84,7 @@ func (t *ITop) sameFile(ctx context.Context, f passerelle.File, ids []string) ([
 		if err != nil {
 			return nil, err
 		}
-		if have.Name == f.Name && have.Size == f.Size && have.Sum == f.Sum {
+		if sameContent(have, f) && sameName(have.Name, f.Name) {
 			out = append(out, id)
 		}
 	}

@@ -179,14 +179,19 @@ func (t *ITop) write(ctx context.Context, op string, q *request, d passerelle.De
 	return t.shown(link, verb, outputFields(q.json.Get("output_fields"))), nil
 }
 
-// hint is a webhook that only says "look": iTop cannot push a file's bytes.
+// hint is a webhook that only says "look": iTop cannot push a file's bytes. It
+// names the ticket by its id in the sender's own iTop.
 func (t *ITop) hint(ctx context.Context, q *request, d passerelle.Desk) (*answer, error) {
-	key := q.json.Get("customer_id").String()
-	if key == "" {
-		key = q.json.Get("fields.customer_id").String()
+	name := "customer_id"
+	if t.cfg.Side == passerelle.Partner {
+		name = "provider_id"
 	}
+	key := q.json.Get(name).String()
 	if key == "" {
-		return nil, failf(codeInternal, "a hint needs customer_id, the ticket's id in your iTop")
+		key = q.json.Get("fields." + name).String()
+	}
+	if key == "" || key == "0" {
+		return nil, failf(codeInternal, "a hint needs %s, the ticket's id in your iTop", name)
 	}
 	if err := d.Look(ctx, t.cfg.Contract, t.cfg.Side, key); err != nil {
 		return nil, err
