@@ -23,7 +23,15 @@ type Message struct {
 	Body  json.RawMessage
 	Rich  []string // JSON paths (gjson syntax) of the texts in Body that are HTML
 	Files []File
+	// Who in the receiving tool is to take notice (R25). A tool that has no such
+	// thing says so in the receipt's Note.
+	Mentions []string // accounts that the comment calls
+	Watchers []string // accounts that become watchers of the ticket
+	Labels   []string // labels that the ticket gets
 }
+
+// OpNotify is the Op of a message that only calls watchers or sets labels.
+const OpNotify = "notify"
 
 // DataToken stands in Message.Body where a file's base64 belongs.
 const DataToken = "$this->data$"
@@ -85,6 +93,13 @@ type Outbound interface {
 	// ErrAbsent if certainly not, ErrUnknown if the tool cannot tell. It is asked
 	// only when an earlier try's outcome is not known.
 	Probe(ctx context.Context, m *Message, files Spool) (*Receipt, error)
+}
+
+// Measurer is an Outbound whose tool takes texts up to a length only.
+type Measurer interface {
+	// Fits tells whether an HTML text fits in one text of the tool, and how many
+	// characters do.
+	Fits(html string) (limit int, ok bool)
 }
 
 // Watcher reads tickets of a tool that can fail to tell us.

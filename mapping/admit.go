@@ -42,7 +42,12 @@ func (c *Contract) Admit(e *passerelle.Event, l *passerelle.Link) (*Step, error)
 	}
 	c.assign(r, e)
 	markEdited(e)
-	return &Step{Next: r.next, Same: r.same, Sends: c.sendsOf(r, e), Rule: r.rule}, nil
+	c.sign(e)
+	step := &Step{Next: r.next, Same: r.same, Sends: c.sendsOf(r, e), Rule: r.rule}
+	if (len(step.Sends) > 0 || r.next != l.State) && c.notifies(e, l.State) {
+		step.Sends = append(step.Sends, Send{passerelle.Partner, NotifyTemplate})
+	}
+	return step, nil
 }
 
 // Facts are the create's scalars to keep with the link: those that later

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
 )
 
 var update = flag.Bool("update", false, "rewrite what the cases of testdata expect")
@@ -148,6 +149,12 @@ func lay(t *testing.T, fsys fstest.MapFS, f txtar.File, offset map[string]int) {
 		fsys[name] = &fstest.MapFile{Data: slices.Concat(old[:at], after, old[at+len(before):])}
 	case "(windows-1252)":
 		b, err := charmap.Windows1252.NewEncoder().Bytes(f.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys[name] = &fstest.MapFile{Data: b}
+	case "(utf-16)":
+		b, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().Bytes(f.Data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ type CatalogueColumn struct {
 }
 
 func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
-	const file = "catalogue.csv"
+	const file = catalogueFile
 	spec := contract.CatalogueSpec
 	c := &Catalogue{Columns: spec.Columns, Target: spec.Target, Default: spec.Default}
 	if len(c.Columns) == 0 {

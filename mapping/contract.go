@@ -41,10 +41,17 @@ type Contract struct {
 	Caller string `yaml:"caller"`
 	// PrivateLogToRequester lets the partner's internal comments reach the
 	// requester's private journal (R16); default false.
-	PrivateLogToRequester bool          `yaml:"private_log_to_requester"`
-	AtEscalation          AtEscalation  `yaml:"at_escalation"`
-	Notes                 Notes         `yaml:"notes"`
-	CatalogueSpec         catalogueSpec `yaml:"catalogue"`
+	PrivateLogToRequester bool `yaml:"private_log_to_requester"`
+	// Sign says who is named above a journal entry that travels: none, role (the
+	// party) or name (the person, where the tool tells); default none.
+	Sign   string `yaml:"sign"`
+	Notify Notify `yaml:"notify"` // what the partner's team is told (R25)
+	// TellAfter is after how long without transmission the sender is told so, by
+	// a private note, and again when all has arrived; default 4h, 0s is never.
+	TellAfter     time.Duration `yaml:"tell_after"`
+	AtEscalation  AtEscalation  `yaml:"at_escalation"`
+	Notes         Notes         `yaml:"notes"`
+	CatalogueSpec catalogueSpec `yaml:"catalogue"`
 
 	Catalogue *Catalogue     `yaml:"-"`
 	Zone      *time.Location `yaml:"-"` // Timezone, loaded
@@ -111,7 +118,9 @@ func Load(fsys fs.FS) (*Contract, error) {
 	c.templates = readTemplates(fsys, c, &p)
 	c.lifecycle = readLifecycle(fsys, c, &p)
 	c.checkNotes(&p)
+	c.checkNotify(&p)
 	c.checkNamedFields(&p)
+	c.checkStatuses(&p)
 	c.findFacts()
 	c.source = nil
 	return c, p.err()
@@ -132,6 +141,19 @@ func (c *Contract) noteTemplate(to passerelle.Side) *template {
 		name = c.Notes.Partner
 	}
 	return c.templates[Send{to, name}]
+}
+
+// lacksTemplates tells whether a party has no template at all.
+func (c *Contract) lacksTemplates(side passerelle.Side) bool {
+	if side != passerelle.Requester && side != passerelle.Partner {
+		return false
+	}
+	for s := range c.templates {
+		if s.To == side {
+			return false
+		}
+	}
+	return true
 }
 
 // findFacts lists the create's fields that other templates name, so that no

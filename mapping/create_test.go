@@ -14,7 +14,7 @@ import (
 func TestR1TicketsAreBornAtTheRequesters(t *testing.T) {
 	c := load(t, folder(t))
 	step, err := judge(c, passerelle.New, create(given(t)))
-	if err != nil || step.Next != passerelle.Open || said(step) != "partner:create" || step.Rule != "R1" {
+	if err != nil || step.Next != passerelle.Open || said(step) != "partner:create partner:notify" || step.Rule != "R1" {
 		t.Errorf("a create gives %+v, %v", step, err)
 	}
 	for _, s := range []passerelle.State{passerelle.New, passerelle.Open, passerelle.Pending, passerelle.Resolved, passerelle.Rejected, passerelle.Left} {

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// table is a CSV file with a heading, as a spreadsheet saves it: comma or
-// semicolon, with or without a byte order mark, any line ends.
+// table is a CSV file with a heading, as a spreadsheet saves it: comma,
+// semicolon or tab, with or without a byte order mark, any line ends.
 type table struct {
 	file string
 	rows []row
@@ -68,12 +68,18 @@ func readTable(fsys fs.FS, file string, columns []string, p *Problems) *table {
 	return t
 }
 
+// isUTF8 refuses a file in another encoding, and says which it looks like:
+// UTF-16 has zero bytes, Windows-1252 what UTF-8 cannot be.
 func isUTF8(b []byte, file string, p *Problems) bool {
-	if utf8.Valid(b) {
-		return true
+	switch {
+	case bytes.IndexByte(b, 0) >= 0:
+		p.add(file, 0, "save it as UTF-8 (a spreadsheet: « CSV UTF-8 », not « Unicode text »)", "is UTF-16, or no text at all")
+		return false
+	case !utf8.Valid(b):
+		p.add(file, badLine(b), "save it as UTF-8 (a spreadsheet: « CSV UTF-8 », not plain « CSV »)", "is not UTF-8 but Windows-1252, it seems")
+		return false
 	}
-	p.add(file, badLine(b), "save it as UTF-8 (a spreadsheet: « CSV UTF-8 »), not Windows-1252", "is not UTF-8")
-	return false
+	return true
 }
 
 // badLine is the line of the first byte that is not UTF-8.
@@ -97,12 +103,9 @@ func parseCSV(b []byte) (records [][]string, lines []int, err error) {
 	if !bytes.Contains(b, []byte("\n")) {
 		b = bytes.ReplaceAll(b, []byte("\r"), []byte("\n")) // an old Mac's line ends
 	}
-	heading, _, _ := bytes.Cut(b, []byte("\n"))
 	rd := csv.NewReader(bytes.NewReader(b))
 	rd.FieldsPerRecord = -1
-	if bytes.Count(heading, []byte(";")) > bytes.Count(heading, []byte(",")) {
-		rd.Comma = ';'
-	}
+	rd.Comma = separator(b)
 	for {
 		rec, err := rd.Read()
 		if err == io.EOF {
@@ -114,6 +117,18 @@ func parseCSV(b []byte) (records [][]string, lines []int, err error) {
 		line, _ := rd.FieldPos(0)
 		records, lines = append(records, rec), append(lines, line)
 	}
+}
+
+// separator is what divides the heading most: comma, semicolon or tab.
+func separator(b []byte) rune {
+	heading, _, _ := bytes.Cut(b, []byte("\n"))
+	best := ','
+	for _, r := range ";\t" {
+		if bytes.Count(heading, []byte(string(r))) > bytes.Count(heading, []byte(string(best))) {
+			best = r
+		}
+	}
+	return best
 }
 
 // checkHeading trims the heading's names in place and tells whether the rows

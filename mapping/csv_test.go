@@ -18,7 +18,11 @@ func TestSpreadsheetCSV(t *testing.T) {
 		{"a French spreadsheet: ; and BOM and CRLF", func(t *testing.T, b []byte) []byte {
 			return append([]byte("\xef\xbb\xbf"), rewrite(t, b, ';', true)...)
 		}},
+		{"tabs", func(t *testing.T, b []byte) []byte { return rewrite(t, b, '\t', false) }},
 		{"everything in quotes", quoted},
+		{"everything in quotes, ; and BOM and CRLF", func(t *testing.T, b []byte) []byte {
+			return append([]byte("\xef\xbb\xbf"), bytes.ReplaceAll(bytes.ReplaceAll(quoted(t, b), []byte(`","`), []byte(`";"`)), []byte("\n"), []byte("\r\n"))...)
+		}},
 		{"trailing empty cells and lines", func(_ *testing.T, b []byte) []byte {
 			return append(bytes.ReplaceAll(b, []byte("\n"), []byte(",,\n")), ",,,,\n\n"...)
 		}},

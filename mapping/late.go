@@ -33,6 +33,7 @@ func (c *Contract) AdmitLate(e *passerelle.Event, l *passerelle.Link) *Step {
 		return step
 	}
 	markEdited(e)
+	c.sign(e)
 	for _, s := range c.sendsOf(log, e) {
 		if !c.Moves(s) {
 			step.Sends = append(step.Sends, s)

@@ -87,7 +87,7 @@ func readLifecycle(fsys fs.FS, c *Contract, p *Problems) lifecycle {
 			lc.add(&one, p)
 		}
 	}
-	lc.reachable(p)
+	reachable(t.rows, p)
 	return lc
 }
 
@@ -107,33 +107,6 @@ func (lc lifecycle) add(r *rule, p *Problems) {
 		return
 	}
 	lc[r.state][r.from][r.kind] = r
-}
-
-// reachable reports rows of states that no ticket can come to.
-func (lc lifecycle) reachable(p *Problems) {
-	reached := map[passerelle.State]bool{passerelle.New: true}
-	for changed := true; changed; {
-		changed = false
-		for s, sides := range lc {
-			for _, kinds := range sides {
-				for _, r := range kinds {
-					if reached[s] && !reached[r.next] { // a refusal leads nowhere: its next is empty
-						reached[r.next], changed = true, true
-					}
-				}
-			}
-		}
-	}
-	for s, sides := range lc {
-		if reached[s] {
-			continue
-		}
-		for _, kinds := range sides {
-			for _, r := range kinds {
-				p.add(lifecycleFile, r.line, "add a row whose next is "+string(s)+", or delete this one", "no ticket can come to state %q", s)
-			}
-		}
-	}
 }
 
 func readRule(r row, c *Contract, p *Problems) (*rule, bool) {
@@ -179,6 +152,9 @@ func readSends(r row, c *Contract, p *Problems) []sending {
 		t := c.template(s)
 		if name == NoteTemplate && t == nil && (s.To == passerelle.Requester || s.To == passerelle.Partner) {
 			continue // contract.yaml names it wrongly, and is told
+		}
+		if c.lacksTemplates(s.To) {
+			continue // the folder is told
 		}
 		if !ok || t == nil {
 			p.add(lifecycleFile, r.line, "side:template, such as partner:create; the templates are the files of to-partner and to-requester", "send: there is no template %q", word)

@@ -174,7 +174,8 @@ func (ps *templateParser) check(n *node, seg segment, written string) {
 		return
 	}
 	ps.t.fields[f.Name] = true
-	if seg.verb == "value" && len(ps.c.values[f.Name]) == 0 {
+	unread := len(ps.c.values) == 0 && ps.p.in(valuesFile) // the table's own mistake is told
+	if seg.verb == "value" && len(ps.c.values[f.Name]) == 0 && !unread {
 		ps.p.add(ps.t.file, n.line, "add its values to values.csv", "%q: field %q has no values", written, f.Name)
 	}
 }
@@ -208,7 +209,7 @@ func (ps *templateParser) parseOQL(n *node, s string) *oql {
 			ps.p.add(ps.t.file, n.line, "name every column of the catalogue", "the look-up does not name %q", col.Field)
 		}
 	}
-	if len(ps.c.Catalogue.Columns) == 0 && ps.c.source != nil {
+	if len(ps.c.Catalogue.Columns) == 0 && !ps.p.in(contractFile) {
 		ps.p.add(ps.t.file, n.line, "describe catalogue.csv in contract.yaml", "the look-up %q needs a catalogue", beginning(s))
 	}
 	return q

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -44,6 +45,12 @@ func (p Problems) Error() string {
 
 func (p *Problems) add(file string, line int, hint, format string, args ...any) {
 	*p = append(*p, Problem{File: file, Line: line, Text: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// in tells whether a file has mistakes already: what they bring about need not
+// be told too.
+func (p Problems) in(file string) bool {
+	return slices.ContainsFunc(p, func(x Problem) bool { return x.File == file })
 }
 
 // err returns the problems as an error, sorted, or nil if there are none.

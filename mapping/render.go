@@ -30,6 +30,10 @@ func (e *TooBig) Error() string {
 // is nil and its error stands in the second, *TooBig for a file that cannot
 // travel, or an *Error of class Stuck.
 func (c *Contract) Render(s Send, e *passerelle.Event, l *passerelle.Link, state passerelle.State, id string) ([]*passerelle.Message, []error) {
+	if s.Template == NotifyTemplate {
+		m, err := c.renderNotify(e, l, state, id)
+		return []*passerelle.Message{m}, []error{err}
+	}
 	t := c.template(s)
 	if t == nil {
 		return []*passerelle.Message{nil}, []error{passerelle.Errorf(passerelle.Stuck, "render", "%s: contract %s %s has no template %s:%s", l.Names(), c.Name, c.Version, s.To, s.Template)}

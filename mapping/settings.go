@@ -22,7 +22,7 @@ import (
 const contractFile = "contract.yaml"
 
 func readContract(fsys fs.FS, p *Problems) *Contract {
-	c := &Contract{Timezone: "Europe/Paris", LimitBytes: 10 << 20, OwnRef: "FRS-%06d",
+	c := &Contract{Timezone: "Europe/Paris", LimitBytes: 10 << 20, OwnRef: "FRS-%06d", Sign: "none", Notify: Notify{By: "none"}, TellAfter: 4 * time.Hour,
 		AtEscalation: AtEscalation{PublicLog: "newest", PrivateLog: "none", Attachments: "all"},
 		Notes:        Notes{Requester: "update-private-log", Partner: "update-private-log"}, Zone: time.UTC}
 	c.Between.Requester.Dates, c.Between.Partner.Dates = "local", "offset"
@@ -132,6 +132,10 @@ func (c *Contract) checkScalars(p *Problems) {
 			p.add(contractFile, c.line(key), "one of "+strings.Join(ok, ", "), "%s is %q", key, v)
 		}
 	}
+	oneOf("sign", c.Sign, "none", "role", "name")
+	if c.TellAfter != 0 && c.TellAfter < time.Minute {
+		p.add(contractFile, c.line("tell_after"), "a duration such as 4h, or 0s for never", "tell_after is %v", c.TellAfter)
+	}
 	oneOf("between.requester.dates", c.Between.Requester.Dates, "local", "offset")
 	oneOf("between.partner.dates", c.Between.Partner.Dates, "local", "offset")
 	oneOf("at_escalation.public_log", c.AtEscalation.PublicLog, "newest", "all", "none")
@@ -146,7 +150,7 @@ func (c *Contract) checkNotes(p *Problems) {
 	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
 		t, at := c.noteTemplate(side), c.line("notes."+string(side))
 		switch {
-		case t != nil && t.root == nil: // reported where it stands
+		case t != nil && t.root == nil || c.lacksTemplates(side): // reported where it stands
 		case t == nil:
 			p.add(contractFile, at, "name a template of to-"+string(side), "notes.%s is no template", side)
 		case !t.fields["private_log"]: // R16: what is said between agents stays there

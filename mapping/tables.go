@@ -81,8 +81,10 @@ type value struct {
 // values holds the rows of values.csv by field, in their order.
 type values map[string][]value
 
+const valuesFile = "values.csv"
+
 func readValues(fsys fs.FS, fields map[string]*Field, p *Problems) values {
-	const file = "values.csv"
+	const file = valuesFile
 	t := readTable(fsys, file, []string{"field", "value", "requester", "partner"}, p)
 	vs := values{}
 	for _, r := range t.rows {

@@ -83,7 +83,7 @@ func readTemplates(fsys fs.FS, c *Contract, p *Problems) map[Send]*template {
 		}
 		for _, file := range names {
 			name := strings.TrimSuffix(path.Base(file), ".json")
-			if name == NoteTemplate {
+			if name == NoteTemplate || name == NotifyTemplate {
 				p.add(file, 0, "give the file another name", "%q means the gateway's own notes", name)
 			}
 			out[Send{side, name}] = readTemplate(fsys, file, side, c, p)

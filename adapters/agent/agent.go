@@ -86,6 +86,9 @@ func (c Config) check() error {
 // Deliver posts one message. A create's Receipt has the partner's reference if
 // the agent answers with it; else it comes later, by update-reference (R5).
 func (a *Agent) Deliver(ctx context.Context, m *passerelle.Message, files passerelle.Spool) (*passerelle.Receipt, error) {
+	if m.Op == passerelle.OpNotify { // R25: the annex has no message for it
+		return &passerelle.Receipt{Note: "not told: an agent has no watchers or labels"}, nil
+	}
 	said, err := a.send(ctx, m, files)
 	if err != nil {
 		return nil, named(err, m)

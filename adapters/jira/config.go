@@ -28,6 +28,7 @@ type Config struct {
 	MarkField string `yaml:"mark_field"` // field that carries the broker's own id and can be searched, such as customfield_12345 or labels; default none: a create whose answer is lost waits for a person
 
 	AttachmentLimit int64           `yaml:"attachment_limit"` // bytes of one file that are not even tried beyond; default 0: Jira says
+	TextLimit       int             `yaml:"text_limit"`       // characters of one text, as Jira's administrator set them; default 32767
 	SearchDelays    []time.Duration `yaml:"search_delays"`    // waits before each search for a lost create, since Jira's index lags; default [0s, 2s, 5s, 8s]
 
 	Webhook Webhook `yaml:"webhook"` // how Jira shows that a webhook is its own; default: every webhook is refused
@@ -53,6 +54,9 @@ func (c Config) filled() Config {
 	}
 	if c.Transfer <= 0 {
 		c.Transfer = 10 * time.Minute
+	}
+	if c.TextLimit <= 0 {
+		c.TextLimit = 32767
 	}
 	if c.SearchDelays == nil {
 		c.SearchDelays = []time.Duration{0, 2 * time.Second, 5 * time.Second, 8 * time.Second}

@@ -30,6 +30,8 @@ func (j *Jira) Deliver(ctx context.Context, m *passerelle.Message, files passere
 		return j.update(ctx, m, w)
 	case opMove:
 		return j.move(ctx, m, w)
+	case passerelle.OpNotify:
+		return j.notify(ctx, m)
 	}
 	return j.attach(ctx, m, w, files)
 }
@@ -47,6 +49,8 @@ func (j *Jira) Probe(ctx context.Context, m *passerelle.Message, files passerell
 		return j.probeUpdate(ctx, m, w)
 	case opMove:
 		return j.probeMove(ctx, m, w)
+	case passerelle.OpNotify:
+		return nil, passerelle.ErrAbsent // it may be said again: nothing comes of it twice
 	}
 	return j.probeAttach(ctx, m, files)
 }
@@ -56,7 +60,7 @@ func (j *Jira) wish(m *passerelle.Message, op string) (*wish, error) {
 	c := call{op: op, ticket: ticket(m)}
 	switch m.Op {
 	case opCreate:
-	case opUpdate, opMove, opAttach:
+	case opUpdate, opMove, opAttach, passerelle.OpNotify:
 		if m.Key == "" {
 			return nil, c.fail(passerelle.Stuck, "deliver the create first", "%s names no issue", m.Op)
 		}
@@ -67,6 +71,7 @@ func (j *Jira) wish(m *passerelle.Message, op string) (*wish, error) {
 	if err != nil {
 		return nil, c.fail(passerelle.Stuck, "mend the contract's template", "%w", err)
 	}
+	w.comment = j.calling(m, w.comment)
 	return w, nil
 }
 

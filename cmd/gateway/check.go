@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,42 +13,89 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	return &cobra.Command{Use: "check DIR", Short: "Check a contract folder", Args: cobra.ExactArgs(1),
-		Long: "Check reads a contract folder and reports all its mistakes at once, each with file, line and a hint, and plays its conversations against simulated tools.",
+	live, config := false, ""
+	cmd := &cobra.Command{Use: "check DIR | check --live [CONTRACT]", Short: "Check a contract folder, or the tools that are to carry it out", Args: cobra.MaximumNArgs(1),
+		Long: `Check reads a contract folder and reports all its mistakes at once, each with
+file, line and what would work; then what is no mistake but worth a look; then
+it plays the folder's conversations against simulated tools and shows where one
+is not as it is written.
+
+With --live it asks the tools that the configuration names whether they have
+what the contracts need, and says what is missing on which side. It only reads.
+CONTRACT, such as orleans-tours-gar/v1, asks about that one alone.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := mapping.Load(os.DirFS(args[0]))
-			if err != nil {
-				fmt.Fprintln(cmd.OutOrStdout(), err)
-				return fmt.Errorf("%s has mistakes", args[0])
+			switch {
+			case live:
+				return checkLive(cmd.Context(), cmd.OutOrStdout(), config, args)
+			case len(args) == 0:
+				return errors.New("check: name a contract folder, such as contracts/orleans-tours-gar/v1, or give --live")
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", c.Name, c.Version, c.Title)
-			fmt.Fprintln(cmd.OutOrStdout(), c.Summary())
-			return playAll(cmd, args[0])
+			return checkFolder(cmd, args[0])
 		}}
+	cmd.Flags().BoolVar(&live, "live", false, "ask the configured tools instead; nothing is written there")
+	cmd.Flags().StringVar(&config, "config", "gateway.yaml", "configuration file, for --live")
+	return cmd
+}
+
+// checkFolder reports on one contract folder, offline.
+func checkFolder(cmd *cobra.Command, dir string) error {
+	out := cmd.OutOrStdout()
+	c, err := mapping.Load(os.DirFS(dir))
+	var mistakes mapping.Problems
+	if errors.As(err, &mistakes) {
+		fmt.Fprintln(out, mistakes)
+		return fmt.Errorf("%s has %s; its conversations were not played", dir, count(len(mistakes), "mistake"))
+	} else if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s %s: %s\n%s\n", c.Name, c.Version, c.Title, c.Summary())
+	remarks := c.Remarks()
+	if len(remarks) > 0 {
+		fmt.Fprintf(out, "\nNo mistakes, but worth a look:\n%v\n", remarks)
+	}
+	played, failed, err := playAll(cmd, dir)
+	if err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%s: %s not as written, of %d", dir, plural(failed, "conversation is", "conversations are"), played)
+	}
+	fmt.Fprintf(out, "\n%s is good to use: no mistakes, %s, %s as written.\n", dir, count(len(remarks), "remark"), count(played, "conversation"))
+	return nil
 }
 
 // playAll plays the folder's conversations and shows where one is not as it
 // is written.
-func playAll(cmd *cobra.Command, dir string) error {
+func playAll(cmd *cobra.Command, dir string) (played, failed int, err error) {
 	files, err := conversation.Files(dir)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	failed := 0
 	for _, file := range files {
 		want, got, err := conversation.Play(cmd.Context(), dir, file)
 		diff := conversation.Diff(want, got)
 		if err != nil {
-			diff = err.Error() + "\n"
+			diff = "  it cannot be played: " + err.Error() + "\n"
 		}
 		if diff != "" {
+			showDiff(cmd.OutOrStdout(), failed == 0, file, diff)
 			failed++
-			fmt.Fprintf(cmd.OutOrStdout(), "%s:\n%s", file, diff)
 		}
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d conversations played, %d failed\n", len(files), failed)
-	if failed > 0 {
-		return fmt.Errorf("%s: %d conversations are not as written", dir, failed)
+	return len(files), failed, nil
+}
+
+func showDiff(out io.Writer, first bool, file, diff string) {
+	if first {
+		fmt.Fprintln(out, "\nConversations that are not as written (- stands in the file, + is what happened):")
 	}
-	return nil
+	fmt.Fprintf(out, "%s\n%s", file, diff)
+}
+
+// count is "1 mistake", "2 mistakes", "no mistakes".
+func count(n int, what string) string {
+	if n == 0 {
+		return "no " + what + "s"
+	}
+	return plural(n, what, what+"s")
 }

@@ -59,6 +59,7 @@ func (r *Relay) acceptOnce(ctx context.Context, c *mapping.Contract, events []*p
 		bad = err
 	}
 	j := &judgement{r: r, c: c, ctx: ctx, before: link, link: link.Clone(), change: &outbox.Change{OwnFormat: c.OwnRef, Follows: follows}}
+	defer func() { r.Release(j.files...) }()
 	if bad == nil {
 		bad = j.all(copies(events)) // judging completes them; another try begins afresh
 	}
@@ -157,6 +158,7 @@ type judgement struct {
 	before *passerelle.Link
 	link   *passerelle.Link
 	change *outbox.Change
+	files  []passerelle.File // that the judgement made, until it is stored
 }
 
 func (j *judgement) all(events []*passerelle.Event) error {
@@ -207,8 +209,7 @@ func (j *judgement) one(e *passerelle.Event) error {
 		j.born(e, sum)
 	}
 	j.advance(e, step)
-	j.entries(e, step)
-	return nil
+	return j.entries(e, step)
 }
 
 // names are the event's identities. Those of a create and of a pushed change of
@@ -374,22 +375,28 @@ func (j *judgement) born(e *passerelle.Event, sum string) {
 }
 
 // entries stores the event with what it sends, one entry a send.
-func (j *judgement) entries(e *passerelle.Event, step *mapping.Step) {
+func (j *judgement) entries(e *passerelle.Event, step *mapping.Step) error {
 	if e.Kind == passerelle.Change && len(step.Sends) == 0 {
-		return // nothing changed that the contract knows of
+		return nil // nothing changed that the contract knows of
+	}
+	long, err := j.shorten(e, step)
+	if err != nil {
+		return err
 	}
 	base := outbox.Entry{Schema: outbox.EntrySchema, Contract: j.c.Name, Terms: j.c.Version, Event: e, State: j.link.State, Turn: j.link.Turn, Rule: step.Rule}
 	if len(step.Sends) == 0 {
 		one := base
 		one.Status, one.Note = outbox.Done, "nothing to tell the other side"
 		j.change.Entries = append(j.change.Entries, &one)
-		return
+		return nil
 	}
 	for _, s := range step.Sends {
 		one := base
 		one.To, one.Template, one.Status = s.To, s.Template, outbox.Waiting
 		j.change.Entries = append(j.change.Entries, &one)
 	}
+	j.change.Entries = append(j.change.Entries, long...)
+	return nil
 }
 
 // commit stores the judgement, if there is anything to store.
@@ -406,13 +413,17 @@ func (j *judgement) commit() (*passerelle.Link, error) {
 	if err := j.r.Store.Append(j.ctx, j.change); err != nil {
 		return nil, err
 	}
+	told := map[*passerelle.Event]bool{}
 	for _, e := range j.change.Entries {
+		if !told[e.Event] { // an event may send several messages
+			j.r.Metrics.events.WithLabelValues(e.Contract, string(e.Event.From), string(e.Event.Kind), "accepted").Inc()
+		}
+		told[e.Event] = true
 		j.r.accepted(e, j.link)
 	}
 	return j.link, nil
 }
 
 func (r *Relay) accepted(e *outbox.Entry, l *passerelle.Link) {
-	r.Metrics.events.WithLabelValues(e.Contract, string(e.Event.From), string(e.Event.Kind), "accepted").Inc()
 	r.Log.Info("accepted", "event", e.ID, "contract", e.Contract, "ticket", l.Names(), "from", e.Event.From, "kind", e.Event.Kind, "to", e.To, "state", e.State, "rule", e.Rule)
 }

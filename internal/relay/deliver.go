@@ -272,6 +272,7 @@ func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
 		d.o.Follow = append(d.o.Follow, d.reference(c)...)
 	}
+	d.o.Follow = append(d.o.Follow, d.caughtUp(c)...)
 	return d.o
 }
 
@@ -344,7 +345,7 @@ func (d *delivery) again(o outbox.Outcome, after time.Duration) outbox.Outcome {
 // park closes the lane until a person decides. A create that is parked leaves
 // a visible note on the requester's ticket (R28).
 func (d *delivery) park(o outbox.Outcome) outbox.Outcome {
-	if d.e.Event.Kind == passerelle.Note {
+	if d.e.Event.Kind == passerelle.Note || d.e.Template == mapping.NotifyTemplate {
 		// A note is for people's comfort: one that cannot be written is told to
 		// the operators, and holds nothing up.
 		o.To, o.Note = outbox.Dropped, "the note could not be written"

@@ -43,7 +43,7 @@ func TestR28NoteWhenParkedByAge(t *testing.T) {
 		}
 		l := s.must(createEvent())
 		time.Sleep(48 * time.Hour)
-		s.want(s.story(l.ID), "create→partner parked", "note→requester done")
+		s.want(s.story(l.ID), "create→partner parked", "note→requester done", "note→requester done") // after 4 h, and when it was parked
 	})
 }
 
@@ -231,7 +231,7 @@ func TestAgeIsTheMessagesOwn(t *testing.T) {
 		}
 		l := s.must(createEvent())
 		time.Sleep(30 * time.Hour)
-		s.want(s.story(l.ID), "create→partner done", "reference→requester done")
+		s.want(s.story(l.ID), "create→partner done", "note→requester done", "reference→requester done", "note→requester done")
 	})
 }
 

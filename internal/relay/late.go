@@ -65,7 +65,9 @@ func lentOnce(e *outbox.Entry) bool { return e.Lend > 0 }
 // entry, its tool is brought back to the pair's state, and its people are told
 // why (R34).
 func (j *judgement) tooLate(e *passerelle.Event, late *lateness) error {
-	j.entries(e, j.c.AdmitLate(e, j.link))
+	if err := j.entries(e, j.c.AdmitLate(e, j.link)); err != nil {
+		return err
+	}
 	if e.Kind == passerelle.PublicLog {
 		return nil // nothing was undone
 	}

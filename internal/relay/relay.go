@@ -84,6 +84,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			wg.Go(func() { r.reader(ctx, dest) })
 		}
 	}
+	wg.Go(func() { r.overdue(ctx) })
 	wg.Wait()
 	return nil
 }

@@ -137,6 +137,7 @@ func (s *Sim) fileRoutes(api func(string, handler)) {
 func (s *Sim) metaRoutes(api func(string, handler)) {
 	api("GET serverInfo", s.serverInfo)
 	api("GET myself", s.myself)
+	api("GET mypermissions", s.myPermissions)
 	api("GET user", s.getUser)
 	api("GET project", s.listProjects)
 	api("GET project/{project}", s.onProject(s.getProject))

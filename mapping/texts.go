@@ -1,0 +1,51 @@
+package mapping
+
+import (
+	"html"
+	"slices"
+	"strings"
+
+	"passerelle"
+	"passerelle/internal/richtext"
+)
+
+// RichFields are the event's fields whose texts are HTML, by name.
+func (c *Contract) RichFields(e *passerelle.Event) []string {
+	var out []string
+	for name, v := range e.Fields {
+		if f := c.fields[name]; v != "" && f != nil && f.rich() {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Label is what people call a field.
+func (c *Contract) Label(field string) string {
+	if f := c.fields[field]; f != nil && f.Label != "" {
+		return f.Label
+	}
+	return field
+}
+
+// FileSends is where a file of the event's sender goes now, by the life cycle.
+func (c *Contract) FileSends(l *passerelle.Link, e *passerelle.Event) []Send {
+	r := c.lifecycle.find(l.State, e.From, passerelle.Attach)
+	if r == nil || r.no {
+		return nil
+	}
+	return c.sendsOf(r, e)
+}
+
+// beginning is how much of a text that is too long is shown, in characters.
+const beginningLength = 1000
+
+// Beginning is the first words of an HTML text, as HTML.
+func (c *Contract) Beginning(text string) string {
+	words := []rune(richtext.Text(text))
+	if len(words) > beginningLength {
+		words = append(words[:beginningLength], '…')
+	}
+	return "<p>" + strings.ReplaceAll(html.EscapeString(string(words)), "\n", "<br>") + "</p>"
+}
