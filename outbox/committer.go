@@ -30,6 +30,7 @@ type committer struct {
 
 	mu    sync.Mutex
 	queue []*op
+	busy  time.Time // when the batch that is being committed was asked for; zero if none is
 	shut  bool
 	wake  chan struct{}
 	gone  chan struct{}
@@ -109,7 +110,20 @@ func (c *committer) take() (batch []*op, shut bool) {
 	defer c.mu.Unlock()
 	n := min(len(c.queue), batchMost)
 	batch, c.queue = c.queue[:n:n], c.queue[n:]
+	if c.busy = (time.Time{}); n > 0 {
+		c.busy = batch[0].now
+	}
 	return batch, c.shut
+}
+
+// since tells since when the oldest operation waits, zero if none does.
+func (c *committer) since() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy.IsZero() && len(c.queue) > 0 {
+		return c.queue[0].now
+	}
+	return c.busy
 }
 
 // commit writes a batch. If one operation spoils it, each is tried alone; if

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"passerelle"
 )
@@ -85,11 +86,22 @@ func queued(r reader) ([]step, error) {
 			}
 			steps = append(steps, step{
 				dest: Dest{p.Contract, p.To}, lane: p.Link,
-				item: item{id: number(k[1:]), status: status, before: p.Before, created: p.Created},
+				item: item{id: number(k[1:]), status: status, before: within(p.Before), created: p.Created},
 			})
 		}
 	}
 	return steps, nil
+}
+
+// longestDelay is more than anything is ever put off by. What lies further ahead
+// was written before the clock was put back.
+const longestDelay = 2 * time.Hour
+
+func within(t time.Time) time.Time {
+	if most := time.Now().Add(longestDelay); t.After(most) {
+		return most
+	}
+	return t
 }
 
 // learn brings memory up to what a commit made true.

@@ -29,6 +29,16 @@ type item struct {
 	created time.Time
 }
 
+// steady puts a time of the wall on the clock that never jumps: an hour put on
+// or back neither hurries an entry nor holds it up.
+func steady(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	now := time.Now()
+	return now.Add(t.Sub(now.Round(0)))
+}
+
 // step is one change of one item.
 type step struct {
 	dest Dest
@@ -137,6 +147,7 @@ func (q *lanes) learn(steps []step) {
 	moved := map[*dest]bool{}
 	for _, s := range steps {
 		at := q.at(s.dest)
+		s.before = steady(s.before)
 		at.learn(s)
 		moved[at] = true
 	}
@@ -222,6 +233,21 @@ func since(it item) time.Time {
 		return it.created
 	}
 	return it.before
+}
+
+// due is since when the head of a lane could have been handed out, the longest
+// of all; zero if none is due. The caller holds the lock.
+func (d *dest) due(now time.Time) time.Time {
+	var oldest time.Time
+	if len(d.ready) > 0 {
+		oldest = d.ready[0].order
+	}
+	if len(d.later) > 0 && !d.later[0].order.After(now) {
+		if at := since(d.later[0].items[0]); oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 func (q *lanes) alarm(d *dest, now time.Time) {

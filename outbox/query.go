@@ -155,6 +155,9 @@ func (s *engine) Stats(ctx context.Context) (*Stats, error) {
 		ByStatus:      map[Dest]map[Status]int{},
 		OldestWaiting: map[Dest]time.Time{},
 		Blocked:       map[Dest]int{},
+		Due:           s.queue.due(),
+		LooksDue:      s.looks.due(),
+		Committing:    s.commit.since(),
 	}
 	s.queue.tell(st)
 	st.Looks = s.looks.size()
@@ -185,6 +188,20 @@ func (st *Stats) count(d Dest, it item) {
 	if old, ok := st.OldestWaiting[d]; !ok || it.created.Before(old) {
 		st.OldestWaiting[d] = it.created
 	}
+}
+
+// due tells for each destination since when something could have been handed
+// out, where something could.
+func (q *lanes) due() map[Dest]time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := map[Dest]time.Time{}
+	for d, at := range q.dests {
+		if t := at.due(time.Now()); !t.IsZero() {
+			out[d] = t
+		}
+	}
+	return out
 }
 
 // size counts the lanes of all destinations.

@@ -41,6 +41,7 @@ func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
 // carry brings one loan to its end.
 func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	key := lockKey(dest, e.Link)
+	defer r.progress.begin("entry "+strconv.FormatUint(e.ID, 10), dest)()
 	defer r.locks.lock(key)()
 	r.writing.Store(key, e.Event)
 	defer r.writing.Delete(key)

@@ -50,6 +50,7 @@ var (
 	descBlocked = prometheus.NewDesc("passerelle_lanes_blocked", "Lanes whose first entry is parked: a person must decide.", []string{"contract", "side"}, nil)
 	descLooks   = prometheus.NewDesc("passerelle_looks_waiting", "Tickets that are to be read again.", nil, nil)
 	descUp      = prometheus.NewDesc("passerelle_destination_up", "1 if the destination answers, 0 if it is down or refuses our account.", []string{"contract", "side"}, nil)
+	descStuck   = prometheus.NewDesc("passerelle_stuck", "Things that do not move though they should: /readyz names them.", nil, nil)
 	descDenied  = prometheus.NewDesc("passerelle_destination_denied", "1 if the destination refuses our account: all traffic there is stopped.", []string{"contract", "side"}, nil)
 )
 
@@ -58,7 +59,7 @@ type gauges struct{ r *Relay }
 
 // Describe lists what Collect gives.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied} {
+	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied, descStuck} {
 		ch <- d
 	}
 }
@@ -79,6 +80,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	give(descLooks, float64(s.Looks))
+	give(descStuck, float64(len(g.r.Stuck(context.Background()))))
 	for dest := range g.r.Tools {
 		c, side := dest.Contract, string(dest.Side)
 		for _, status := range []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked} {

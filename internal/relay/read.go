@@ -33,6 +33,7 @@ func (r *Relay) reader(ctx context.Context, dest outbox.Dest) {
 
 // look reads one ticket; a failure puts it off.
 func (r *Relay) look(ctx context.Context, l *outbox.Look) {
+	defer r.progress.begin("reading a ticket", outbox.Dest{Contract: l.Contract, Side: l.Side})()
 	err := r.safely(ctx, l)
 	if g := r.gates[outbox.Dest{Contract: l.Contract, Side: l.Side}]; err != nil && passerelle.ClassOf(err) == passerelle.Denied {
 		g.down(passerelle.Denied, 0) // a refused account is not tried again by reading either

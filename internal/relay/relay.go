@@ -49,6 +49,7 @@ type Relay struct {
 	// suspects holds, by entry, when a destination last failed over it.
 	suspects sync.Map
 	gates    map[outbox.Dest]*gate
+	progress progress
 }
 
 // New returns a Relay. Run starts its workers; Accept works before that.

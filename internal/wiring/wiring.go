@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -85,13 +86,20 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.
 	mux := http.NewServeMux()
 	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Nudge))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if _, err := store.Stats(req.Context()); err != nil {
-			http.Error(w, "the outbox does not answer: "+err.Error(), http.StatusServiceUnavailable)
+	mux.HandleFunc("GET /healthz", health(r, "ok"))
+	mux.HandleFunc("GET /readyz", health(r, "ready"))
+	return mux, nil
+}
+
+// health answers 200 while the gateway makes progress, and else 503 with what
+// does not move, a line each: a supervisor may restart it, for nothing is lost.
+func health(r *relay.Relay, well string) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		stuck := r.Stuck(req.Context())
+		if len(stuck) == 0 {
+			fmt.Fprintln(w, well)
 			return
 		}
-		fmt.Fprintln(w, "ready")
-	})
-	return mux, nil
+		http.Error(w, strings.Join(stuck, "\n"), http.StatusServiceUnavailable)
+	}
 }
