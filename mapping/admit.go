@@ -64,11 +64,14 @@ func (c *Contract) Facts(e *passerelle.Event) map[string]string {
 
 // sendsOf are the row's sends that the contract's switches leave.
 func (c *Contract) sendsOf(r *rule, e *passerelle.Event) []Send {
+	if e.Private {
+		return nil // R16: no tool keeps a file from its public, so one of the agents' own goes nowhere
+	}
 	var out []Send
 	for _, s := range r.sends {
-		// R16: what the partner's agents keep among themselves, notes and files,
-		// reaches the requester only where the contract says so.
-		if (e.Kind == passerelle.PrivateLog || e.Private) && s.To == passerelle.Requester && !c.PrivateLogToRequester {
+		// R16: what the partner's agents note among themselves reaches the
+		// requester only where the contract says so.
+		if e.Kind == passerelle.PrivateLog && s.To == passerelle.Requester && !c.PrivateLogToRequester {
 			continue
 		}
 		if !s.ifEdited || e.Edited {
@@ -217,6 +220,9 @@ func (c *Contract) checkCreate(e *passerelle.Event, l *passerelle.Link) error {
 			names[col.Field] = e.Fields[col.Field]
 		}
 		_, err := c.Catalogue.Components(names)
+		if len(c.Catalogue.Targets) > 1 { // named one by one
+			_, err = c.Catalogue.Entry(names)
+		}
 		var refused *passerelle.Error
 		if errors.As(err, &refused) {
 			refused.Op, refused.Ticket = "create", l.Names()

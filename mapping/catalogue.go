@@ -11,11 +11,12 @@ import (
 
 // Catalogue ties the requester's catalogue of services to the partner's, N to
 // N (R7). It is catalogue.csv: columns of the requester's names, from the
-// widest to the narrowest, and the partner's component last.
+// widest to the narrowest, and the partner's last: one component, or several
+// names that make one entry there.
 type Catalogue struct {
 	Columns []CatalogueColumn
-	Target  string // the heading of the partner's column
-	Default string // component for what matches nothing; empty: refuse
+	Targets []string          // the headings of the partner's columns
+	Default map[string]string // by target, for what matches nothing; empty: refuse
 	rows    []row
 }
 
@@ -29,10 +30,14 @@ type CatalogueColumn struct {
 func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
 	const file = catalogueFile
 	spec := contract.CatalogueSpec
-	c := &Catalogue{Columns: spec.Columns, Target: spec.Target, Default: spec.Default}
+	c := &Catalogue{Columns: spec.Columns, Targets: spec.Targets, Default: map[string]string{}}
 	if len(c.Columns) == 0 {
 		return c
 	}
+	if len(c.Targets) == 0 {
+		c.Targets = []string{spec.Target}
+	}
+	c.readDefault(spec, contract, p)
 	columns := c.checkColumns(contract, p)
 	if columns == nil {
 		return c
@@ -55,6 +60,25 @@ func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
 	return c
 }
 
+// readDefault checks that the default names every target.
+func (c *Catalogue) readDefault(spec catalogueSpec, contract *Contract, p *Problems) {
+	if spec.Target != "" && len(spec.Targets) > 0 {
+		p.add(contractFile, contract.line("catalogue.target"), "keep target for one column, targets for several", "catalogue: target and targets stand side by side")
+	}
+	for heading, name := range spec.Default {
+		if heading == "" && len(c.Targets) == 1 {
+			heading = c.Targets[0]
+		}
+		if !slices.Contains(c.Targets, heading) {
+			p.add(contractFile, contract.line("catalogue.default"), "one name for each of "+strings.Join(c.Targets, ", "), "catalogue.default: %q is no target", heading)
+		}
+		c.Default[heading] = name
+	}
+	if n := len(c.Default); n > 0 && n < len(c.Targets) {
+		p.add(contractFile, contract.line("catalogue.default"), "one name for each of "+strings.Join(c.Targets, ", "), "catalogue.default names %d of %d targets", n, len(c.Targets))
+	}
+}
+
 // checkColumns returns the headings that catalogue.csv must have, or nil where
 // contract.yaml does not name them all.
 func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
@@ -66,7 +90,7 @@ func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
 		}
 		columns = append(columns, col.Column)
 	}
-	columns = append(columns, c.Target)
+	columns = append(columns, c.Targets...)
 	for i, name := range columns {
 		if name == "" || slices.Contains(columns[:i], name) {
 			at := contract.line("catalogue.target")
@@ -85,28 +109,63 @@ func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
 // or a refusal (*passerelle.Error) that names the tuple and what stands
 // nearest (R7).
 func (c *Catalogue) Components(names map[string]string) ([]string, error) {
+	found, err := c.find(names)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(found))
+	for i, entry := range found {
+		out[i] = entry[c.Targets[0]]
+	}
+	return out, nil
+}
+
+// Entry finds the one entry of the partner's catalogue for a ticket's names,
+// its parts by heading; several that fit are a refusal, as none is.
+func (c *Catalogue) Entry(names map[string]string) (map[string]string, error) {
+	found, err := c.find(names)
+	if err == nil && len(found) > 1 {
+		return nil, c.ambiguous(names, c.match(names))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// find are the partner's entries for a ticket's names, by heading.
+func (c *Catalogue) find(names map[string]string) ([]map[string]string, error) {
 	rows := c.match(names)
 	found, ok := c.agreed(rows)
 	switch {
 	case ok:
 		return found, nil
-	case c.Default != "":
-		return []string{c.Default}, nil
+	case len(c.Default) > 0:
+		return []map[string]string{c.Default}, nil
 	case len(rows) > 0:
 		return nil, c.ambiguous(names, rows)
 	}
 	return nil, c.noMatch(names)
 }
 
-// agreed returns the components of rows, if all their tuples lead to the same.
-func (c *Catalogue) agreed(rows []row) ([]string, bool) {
-	sets := map[string][]string{} // full tuple → components
-	for _, r := range rows {
-		key := fold(c.tuple(r))
-		sets[key] = append(sets[key], r.get(c.Target))
+// target is the partner's part of a row, by heading.
+func (c *Catalogue) target(r row) map[string]string {
+	out := map[string]string{}
+	for _, heading := range c.Targets {
+		out[heading] = r.get(heading)
 	}
+	return out
+}
+
+// agreed returns the entries of rows, if all their tuples lead to the same.
+func (c *Catalogue) agreed(rows []row) ([]map[string]string, bool) {
 	if len(rows) == 0 {
 		return nil, false
+	}
+	sets := map[string][]string{} // full tuple → targets
+	for _, r := range rows {
+		key := fold(c.tuple(r))
+		sets[key] = append(sets[key], fmt.Sprint(c.target(r))) // a map prints in the order of its keys
 	}
 	first := sets[fold(c.tuple(rows[0]))]
 	for _, set := range sets {
@@ -114,7 +173,13 @@ func (c *Catalogue) agreed(rows []row) ([]string, bool) {
 			return nil, false
 		}
 	}
-	return first, true
+	var out []map[string]string
+	for _, r := range rows {
+		if fold(c.tuple(r)) == fold(c.tuple(rows[0])) {
+			out = append(out, c.target(r))
+		}
+	}
+	return out, true
 }
 
 func (c *Catalogue) match(names map[string]string) []row {

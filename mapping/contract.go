@@ -98,10 +98,29 @@ type Notes struct {
 	Partner   string `yaml:"partner"`   // default update-private-log
 }
 
+// catalogueSpec describes catalogue.csv.
 type catalogueSpec struct {
 	Columns []CatalogueColumn `yaml:"columns"`
-	Target  string            `yaml:"target"`
-	Default string            `yaml:"default"`
+	Target  string            `yaml:"target"`  // the heading of the partner's one column
+	Targets []string          `yaml:"targets"` // or of its several, from the widest to the narrowest
+	Default targetNames       `yaml:"default"` // for what matches nothing: one name, or one by target
+}
+
+// targetNames are the partner's names by heading; one alone stands for the only
+// target.
+type targetNames map[string]string
+
+// UnmarshalYAML reads one name, or several by heading.
+func (n *targetNames) UnmarshalYAML(decode func(any) error) error {
+	var one string
+	if decode(&one) == nil {
+		*n = targetNames{"": one}
+		return nil
+	}
+	var several map[string]string
+	err := decode(&several)
+	*n = several
+	return err
 }
 
 // Load reads a contract folder. Its error is Problems: all mistakes at once.

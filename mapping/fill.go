@@ -71,6 +71,10 @@ func (r *rendering) parts(n *node) ([]part, error) {
 
 // fill gives a placeholder's value and tells whether it is HTML.
 func (r *rendering) fill(seg segment) (string, bool, error) {
+	if seg.verb == catalogueVerb {
+		entry, err := r.c.Catalogue.Entry(r.category())
+		return entry[seg.field], false, err
+	}
 	v, special := r.special(seg.field)
 	f := r.c.fieldOf(seg.field)
 	isHTML := false
@@ -97,6 +101,15 @@ func (r *rendering) fill(seg segment) (string, bool, error) {
 		}
 	}
 	return v, isHTML, nil
+}
+
+// category are the ticket's names for the catalogue, by field.
+func (r *rendering) category() map[string]string {
+	names := map[string]string{}
+	for _, col := range r.c.Catalogue.Columns {
+		names[col.Field] = r.raw(col.Field)
+	}
+	return names
 }
 
 // value is the receiving side's word for a value of the contract.

@@ -100,9 +100,11 @@ func (c *Contract) fieldAt(side passerelle.Side, code string) *Field {
 func (c *Contract) possible(n *node, to passerelle.Side) []string {
 	switch {
 	case n.oql != nil:
-		return c.Catalogue.targets()
+		return c.Catalogue.targets(c.Catalogue.Targets[0])
 	case n.object || n.array || len(n.text) != 1:
 		return nil
+	case n.text[0].verb == catalogueVerb:
+		return c.Catalogue.targets(n.text[0].field)
 	case n.text[0].field == "":
 		return []string{n.text[0].text}
 	case n.text[0].verb != "value":
@@ -121,14 +123,14 @@ func (c *Contract) possible(n *node, to passerelle.Side) []string {
 	return out
 }
 
-// targets are the partner's components, each once.
-func (c *Catalogue) targets() []string {
+// targets are the partner's names below a heading, each once.
+func (c *Catalogue) targets(heading string) []string {
 	var out []string
 	for _, r := range c.rows {
-		out = append(out, r.get(c.Target))
+		out = append(out, r.get(heading))
 	}
-	if c.Default != "" {
-		out = append(out, c.Default)
+	if name := c.Default[heading]; name != "" {
+		out = append(out, name)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -9,8 +9,11 @@ import (
 	"strings"
 )
 
-// verbs are iTop's, and value: the receiving side's word, by values.csv.
-var verbs = []string{"html", "head_html", "text", "head", "label", "value"}
+// verbs are iTop's, value: the receiving side's word, by values.csv, and
+// catalogue: the partner's name below a heading of catalogue.csv.
+var verbs = []string{"html", "head_html", "text", "head", "label", "value", catalogueVerb}
+
+const catalogueVerb = "catalogue"
 
 // placeholder matches $this->field$ and $this->verb(field)$; the annex also
 // prints the arrow as -&gt; and escapes underscores.
@@ -164,6 +167,10 @@ func (ps *templateParser) check(n *node, seg segment, written string) {
 	if seg.verb != "" && !slices.Contains(verbs, seg.verb) {
 		ps.p.add(ps.t.file, n.line, "the verbs are "+strings.Join(verbs, ", "), "unknown placeholder %q: no verb %q", written, seg.verb)
 	}
+	if seg.verb == catalogueVerb {
+		ps.checkCatalogue(n, seg, written)
+		return
+	}
 	if slices.Contains(specials, seg.field) {
 		ps.t.fields[seg.field] = true
 		return
@@ -177,6 +184,16 @@ func (ps *templateParser) check(n *node, seg segment, written string) {
 	unread := len(ps.c.values) == 0 && ps.p.in(valuesFile) // the table's own mistake is told
 	if seg.verb == "value" && len(ps.c.values[f.Name]) == 0 && !unread {
 		ps.p.add(ps.t.file, n.line, "add its values to values.csv", "%q: field %q has no values", written, f.Name)
+	}
+}
+
+// checkCatalogue reports a heading that catalogue.csv does not have.
+func (ps *templateParser) checkCatalogue(n *node, seg segment, written string) {
+	if !slices.Contains(ps.c.Catalogue.Targets, seg.field) {
+		ps.p.add(ps.t.file, n.line, "one of catalogue.target or catalogue.targets in contract.yaml", "unknown placeholder %q: the catalogue has no target %q", written, seg.field)
+	}
+	for _, col := range ps.c.Catalogue.Columns {
+		ps.t.fields[col.Field] = true
 	}
 }
 
@@ -208,6 +225,9 @@ func (ps *templateParser) parseOQL(n *node, s string) *oql {
 		if ps.c.fields[col.Field] != nil && !slices.Contains(q.fields, col.Field) {
 			ps.p.add(ps.t.file, n.line, "name every column of the catalogue", "the look-up does not name %q", col.Field)
 		}
+	}
+	if len(ps.c.Catalogue.Targets) > 1 {
+		ps.p.add(ps.t.file, n.line, "write $this->catalogue(…)$ for each of its targets", "the look-up %q finds one name, but the catalogue has several targets", beginning(s))
 	}
 	if len(ps.c.Catalogue.Columns) == 0 && !ps.p.in(contractFile) {
 		ps.p.add(ps.t.file, n.line, "describe catalogue.csv in contract.yaml", "the look-up %q needs a catalogue", beginning(s))

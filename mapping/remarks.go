@@ -29,7 +29,7 @@ const catalogueFile = "catalogue.csv"
 // remarkCatalogue tells of optional columns that hardly are: where a ticket
 // leaves one out, and all that is narrower, it fits several entries (R7).
 func (c *Contract) remarkCatalogue(p *Problems) {
-	if c.Catalogue.Default != "" {
+	if len(c.Catalogue.Default) > 0 {
 		return
 	}
 	columns := c.Catalogue.Columns

@@ -34,7 +34,7 @@ catalogue.csv:4: a ticket without service_subcategory is refused for 8 of the 14
 // TestRemarksDefault: with a default component nothing is refused.
 func TestRemarksDefault(t *testing.T) {
 	c := load(t, folder(t))
-	c.Catalogue.Default = "Divers"
+	c.Catalogue.Default = map[string]string{"component": "Divers"}
 	if got := c.Remarks(); len(got) > 0 {
 		t.Errorf("remarks: %v", got)
 	}

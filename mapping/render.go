@@ -176,11 +176,7 @@ func (r *rendering) alternatives(n *node) ([]*node, error) {
 	if q == nil {
 		return []*node{n}, nil
 	}
-	names := map[string]string{}
-	for _, f := range q.fields {
-		names[f] = r.raw(f)
-	}
-	found, err := r.c.Catalogue.Components(names)
+	found, err := r.c.Catalogue.Components(r.category())
 	if err != nil {
 		return nil, err
 	}
