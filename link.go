@@ -77,8 +77,11 @@ func (l *Link) Names() string {
 	if s == "" {
 		s = l.Own.String()
 	}
-	if p := l.Partner.String(); p != "" {
-		s += " (" + p + ")"
+	switch p := l.Partner.String(); {
+	case s == "":
+		return p
+	case p != "":
+		return s + " (" + p + ")"
 	}
 	return s
 }

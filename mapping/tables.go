@@ -102,7 +102,7 @@ func readValues(fsys fs.FS, fields map[string]*Field, p *Problems) values {
 			continue
 		}
 		v := value{name: name, requester: r.list("requester"), partner: r.list("partner"), line: r.line}
-		if old, ok := vs.clash(f, v); ok {
+		if old, ok := vs.clash(f, v); ok && f != "status" { // two states may show one status
 			p.add(file, r.line, "a word may mean one value only", "field %q: %q is already on line %d", f, old.word, old.line)
 		}
 		vs[f] = append(vs[f], v)

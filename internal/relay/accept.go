@@ -189,6 +189,10 @@ func (j *judgement) one(e *passerelle.Event) error {
 		j.change.Names = append(j.change.Names, names...)
 		return nil
 	}
+	if j.readsHistory(e) {
+		j.lookAgain(e)
+		return nil
+	}
 	sum := sumOf(e)
 	if old := j.link.Facts["create_sum"]; e.Kind == passerelle.Create && old != "" {
 		e.Edited = old != sum // R30: updated text goes along
@@ -210,6 +214,14 @@ func (j *judgement) one(e *passerelle.Event) error {
 	}
 	j.advance(e, step)
 	return j.entries(e, step)
+}
+
+// readsHistory tells of a journal entry that comes while the whole history is
+// about to be read (R29): it travels then, in its place.
+func (j *judgement) readsHistory(e *passerelle.Event) bool {
+	watched := j.r.Tools[outbox.Dest{Contract: j.c.Name, Side: e.From}].Watch != nil
+	return e.Kind == passerelle.PublicLog && e.From == passerelle.Requester && !e.Read && watched && e.Key != "" &&
+		j.c.AtEscalation.PublicLog == "all" && j.before.Baseline[e.From] == ""
 }
 
 // names are the event's identities. Those of a create and of a pushed change of

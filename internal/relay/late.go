@@ -35,7 +35,7 @@ func (j *judgement) late(e *passerelle.Event) (*lateness, error) {
 		return &lateness{}, nil
 	}
 	queued, err := j.unshown(e.From)
-	if err != nil || queued == nil || answer && lentOnce(queued) {
+	if err != nil || queued == nil || answer && underWay(queued) {
 		return nil, err
 	}
 	return &lateness{queued: queued}, nil
@@ -58,8 +58,8 @@ func (j *judgement) unshown(side passerelle.Side) (*outbox.Entry, error) {
 	return nil, nil
 }
 
-// lentOnce tells whether a message has been tried at least once.
-func lentOnce(e *outbox.Entry) bool { return e.Lend > 0 }
+// underWay tells whether a message may have arrived, though nobody knows yet.
+func underWay(e *outbox.Entry) bool { return e.Status == outbox.Lent || e.Probe }
 
 // tooLate stores an event that came too late: what it says travels as a journal
 // entry, its tool is brought back to the pair's state, and its people are told
@@ -71,7 +71,7 @@ func (j *judgement) tooLate(e *passerelle.Event, late *lateness) error {
 	if e.Kind == passerelle.PublicLog {
 		return nil // nothing was undone
 	}
-	if q := late.queued; q != nil && (q.Status == outbox.Lent || q.Probe) { // it may have arrived before the change
+	if q := late.queued; q != nil && underWay(q) { // it may have arrived before the change
 		again := outbox.Entry{Schema: outbox.EntrySchema, Contract: q.Contract, Terms: q.Terms, To: q.To, Template: q.Template, Event: q.Event,
 			State: q.State, Turn: q.Turn, Rule: "R34", Status: outbox.Waiting}
 		j.change.Entries = append(j.change.Entries, &again)

@@ -228,7 +228,7 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 	var names []outbox.Name
 	note := newest(snap.Events, passerelle.PrivateLog)
 	for _, e := range snap.Events {
-		old := until == "" || e.Fields["date"] <= until
+		old := until == "" || e.Fields["date"] <= until && !withEscalation(e, until)
 		switch {
 		case e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all",
 			e == note && p.c.AtEscalation.PrivateLog == "newest":
@@ -292,12 +292,25 @@ func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) err
 	}
 }
 
+// withEscalation tells of a private note of the last seconds before the
+// escalation, which happened at a local time: it may be older, or written with
+// it. Only its push tells: a reading leaves it alone (R29).
+func withEscalation(e *passerelle.Event, at string) bool {
+	date, err := time.Parse(mapping.LocalTime, e.Fields["date"])
+	t, err2 := time.Parse(mapping.LocalTime, at)
+	age := t.Sub(date)
+	return e.Kind == passerelle.PrivateLog && err == nil && err2 == nil && age >= 0 && age <= 2*time.Second
+}
+
 // event accepts one fact of the ticket, if it is news.
 func (p *reading) event(e *passerelle.Event) error {
 	e.Read = true
 	known, err := p.known(e)
 	if err != nil || known {
 		return err
+	}
+	if withEscalation(e, p.link.Baseline[p.dest.Side]) {
+		return nil
 	}
 	if p.isEcho(e) {
 		return p.note(e.Names)
