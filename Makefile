@@ -1,5 +1,5 @@
 # The two commands that matter: make demo, make test.
-.PHONY: demo test lint race bench fuzz build crash crossing mutate
+.PHONY: demo test lint race bench fuzz build crash crossing lost mutate
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
@@ -43,6 +43,11 @@ crash:
 # Both sides' agents act at the same time, at random, a thousand times over.
 crossing:
 	@go test ./internal/conversation -run R34 -count=1 -timeout 60m -seeds 1000
+
+# The tools take effect and lose the answer, at random, some five thousand times:
+# every issue, comment, entry and file must be there exactly once.
+lost:
+	@go test ./internal/conversation -run ExactlyOneEffect -count=1 -timeout 30m -v -lost 5000 | grep -v '^=== '
 
 # Each fuzz target for half a minute.
 fuzz:

@@ -110,13 +110,17 @@ func (t *ITop) already(ctx context.Context, m *passerelle.Message, body []byte, 
 }
 
 // stands tells whether the ticket is where the message brings it, in status and
-// in what the message names by name: to give a ticket to another team may leave
-// its status as it is. It says where the ticket stands.
+// in the objects that the message points at: to give a ticket to another team
+// may leave its status as it is, and a solution and a rejection differ by their
+// code alone. It says where the ticket stands.
 func (t *ITop) stands(ctx context.Context, m *passerelle.Message, body []byte) (there bool, where string, err error) {
-	want, have := namedKeys(body), map[string]string{}
+	want, ids, have := namedKeys(body), numberedKeys(body), map[string]string{}
 	fields := "status"
 	for attr := range want {
 		fields += "," + attr + "_friendlyname"
+	}
+	for attr := range ids {
+		fields += "," + attr
 	}
 	f, err := t.ticket(ctx, m.Key, fields)
 	if err != nil {
@@ -128,7 +132,23 @@ func (t *ITop) stands(ctx context.Context, m *passerelle.Message, body []byte) (
 		have[attr] = f.Get(attr + "_friendlyname").String()
 		there = there && strings.Contains(strings.ToLower(have[attr]), strings.ToLower(name))
 	}
+	for attr, id := range ids {
+		have[attr] = f.Get(attr).String()
+		there = there && have[attr] == id
+	}
 	return there, place([]string{status}, have), nil
+}
+
+// numberedKeys are the external keys that a message gives by id.
+func numberedKeys(body []byte) map[string]string {
+	out := map[string]string{}
+	gjson.GetBytes(body, "fields").ForEach(func(attr, v gjson.Result) bool {
+		if name := attr.String(); strings.HasSuffix(name, "_id") && attributeCode.MatchString(name) && numeric(v.String()) == nil {
+			out[name] = v.String()
+		}
+		return true
+	})
+	return out
 }
 
 // namedKeys are the external keys that a message gives by name.

@@ -1,19 +1,26 @@
 package conversation
 
 import (
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"passerelle"
+	"passerelle/mapping"
 	"passerelle/outbox"
 )
 
-var seeds = flag.Int("seeds", 6, "how many random crossings are played")
+var (
+	seeds = flag.Int("seeds", 6, "how many random crossings are played")
+	lost  = flag.Int("lost", 60, "how many answers are lost at least, in all")
+)
 
 // TestR34RandomCrossings has both sides' agents act at the same time, each by
 // what its own tool shows, while either tool is away now and then. Whatever
@@ -29,11 +36,30 @@ func TestR34RandomCrossings(t *testing.T) {
 	}
 }
 
+// TestExactlyOneEffect has the tools take effect and lose the answer, at random
+// and over all operations: every issue, comment, entry and file is there exactly
+// once, and nobody had to look. `make faults` loses many more.
+func TestExactlyOneEffect(t *testing.T) {
+	var all atomic.Int64
+	for seed := 0; all.Load() < int64(*lost); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			play := &crossing{t: t, rnd: rand.New(rand.NewPCG(uint64(seed), 1)), files: true, lost: &all}
+			play.run("../../contracts/orleans-tours-gar/v1")
+		})
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d answers were lost", all.Load())
+}
+
 type crossing struct {
 	*rig
 	t       *testing.T
 	rnd     *rand.Rand
-	tickets []string // the requester's keys
+	files   bool          // files are attached too
+	lost    *atomic.Int64 // counts lost answers; nil: none is, and the tools go away instead
+	tickets []string      // the requester's keys
 	said    []saying
 	did     []string // for a failure: what was done
 }
@@ -61,6 +87,9 @@ func (c *crossing) run(dir string) {
 			c.t.Logf("what was done:\n%s", strings.Join(c.did, "\n"))
 		}
 	}()
+	if c.lost != nil {
+		c.loseAnswers()
+	}
 	for range 4 {
 		ans, err := c.tools[passerelle.Requester].Console(c.ctx, acts.text["ticket"])
 		if err != nil {
@@ -86,11 +115,27 @@ func (c *crossing) run(dir string) {
 	c.heardOnce()
 }
 
+// loseAnswers has a third of the writes lose their answers.
+func (c *crossing) loseAnswers() {
+	for side, e := range c.ears {
+		rnd, mu := rand.New(rand.NewPCG(c.rnd.Uint64(), uint64(len(side)))), &sync.Mutex{}
+		e.lose = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if rnd.IntN(3) > 0 {
+				return false
+			}
+			c.lost.Add(1)
+			return true
+		}
+	}
+}
+
 // step is one act, or a tool that goes or comes.
 func (c *crossing) step() {
 	time.Sleep(time.Duration(c.rnd.IntN(4)) * time.Millisecond)
 	side := []passerelle.Side{passerelle.Requester, passerelle.Partner}[c.rnd.IntN(2)]
-	if c.rnd.IntN(10) == 0 {
+	if c.lost == nil && c.rnd.IntN(10) == 0 {
 		away := !c.ears[side].isAway()
 		c.ears[side].leave(away)
 		c.did = append(c.did, fmt.Sprintf("%s away: %v", side, away))
@@ -131,6 +176,11 @@ func (c *crossing) requester(ticket, status string) {
 		return fmt.Sprintf(`{"operation":"core/update","class":"UserRequest","comment":"c","key":%s,"fields":{%s}}`, ticket, fields)
 	}
 	log := func() string {
+		if c.files && c.rnd.IntN(3) == 0 {
+			name := c.words(passerelle.Requester, ticket)
+			return fmt.Sprintf(`{"operation":"core/create","class":"Attachment","comment":"c","fields":{"item_class":"UserRequest","item_id":%s,"contents":{"data":"%s","filename":"%s.txt","mimetype":"text/plain"}}}`,
+				ticket, base64.StdEncoding.EncodeToString([]byte(name)), name)
+		}
 		return update(fmt.Sprintf(`"%s":"<p>%s</p>"`, c.one("public_log", "private_log"), c.words(passerelle.Requester, ticket)))
 	}
 	do := ""
@@ -161,6 +211,10 @@ func (c *crossing) partner(ticket, issue, status string) {
 		return fmt.Sprintf("POST /rest/api/2/issue/%s/transitions\n\n{\"transition\":{\"id\":\"%s\"},\"fields\":{%s}}", issue, id, fields)
 	}
 	comment := func() string {
+		if c.files && c.rnd.IntN(3) == 0 {
+			name := c.words(passerelle.Partner, ticket)
+			return fmt.Sprintf("POST /rest/api/2/issue/%s/attachments\n\nfile: %s.txt\n%s", issue, name, name)
+		}
 		return fmt.Sprintf("POST /rest/api/2/issue/%s/comment\n\n{\"body\":\"%s\"}", issue, c.words(passerelle.Partner, ticket))
 	}
 	reject := func() string { return move("51", `"customfield_12040":"non"`) }
@@ -228,8 +282,8 @@ func stands(c *crossing, l *passerelle.Link, side passerelle.Side, status string
 	return slices.Contains(c.contract.StatusWords(side, l.State), word)
 }
 
-// heardOnce checks that every text arrived once at the other side, or was
-// refused in sight.
+// heardOnce checks that every text and file arrived once at the other side, or
+// was refused in sight: in the store, and for a file by the note that names it.
 func (c *crossing) heardOnce() {
 	refused := ""
 	for e, err := range c.store.Entries(c.ctx, outbox.Query{}) {
@@ -239,10 +293,9 @@ func (c *crossing) heardOnce() {
 		if e.Status == outbox.Refused {
 			refused += e.Event.Fields["public_log"] + e.Event.Fields["private_log"]
 		}
-	}
-	heard := map[passerelle.Side]string{}
-	for side, e := range c.ears {
-		heard[side] = strings.Join(e.writes(), "")
+		if e.Template == mapping.NoteTemplate {
+			refused += e.Event.Fields["private_log"]
+		}
 	}
 	written := map[passerelle.Side]string{passerelle.Requester: c.everything(passerelle.Requester), passerelle.Partner: c.everything(passerelle.Partner)}
 	for _, s := range c.said {
@@ -269,8 +322,18 @@ func (c *crossing) everything(side passerelle.Side) string {
 				c.t.Fatal(err)
 			}
 			b.WriteString(ans.Raw)
+			ans, err = c.tools[side].Request(c.ctx, "GET", "/rest/api/2/issue/"+l.Partner.Key+"?fields=attachment", "")
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			b.WriteString(ans.Get("fields.attachment.#.filename").Raw)
 			continue
 		}
+		files, err := c.tools[side].Read(c.ctx, `{"operation":"core/get","class":"Attachment","key":"SELECT Attachment WHERE item_class='UserRequest' AND item_id=`+l.Requester.Key+`","output_fields":"contents"}`)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		b.WriteString(files.Get("objects.@values.#.fields.contents.filename").Raw)
 		ans, err := c.tools[side].Read(c.ctx, `{"operation":"core/get","class":"UserRequest","key":"`+l.Requester.Key+`","output_fields":"public_log,private_log"}`)
 		if err != nil {
 			c.t.Fatal(err)

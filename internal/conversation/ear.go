@@ -2,15 +2,18 @@ package conversation
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -26,6 +29,9 @@ type ear struct {
 	mu   sync.Mutex
 	list []string
 	away bool // nobody is there for the gateway: its writes are answered 503
+	// lose tells, where it is set, of a write that takes effect but whose answer
+	// never arrives.
+	lose func() bool
 }
 
 // ServeHTTP listens, and passes the request on.
@@ -36,9 +42,14 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if said := e.hear(r, body); said != "" && !e.note(said) {
+	said := e.hear(r, body)
+	if said != "" && !e.note(said) {
 		http.Error(w, "away", http.StatusServiceUnavailable)
 		return
+	}
+	if said != "" && e.lose != nil && e.lose() {
+		e.next.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler) // cuts the connection
 	}
 	e.next.ServeHTTP(w, r)
 }
@@ -86,6 +97,9 @@ func hearITop(r *http.Request, body []byte) string {
 	}
 	return pretty([]byte(data))
 }
+
+// hearAgent writes down every message, as it was posted.
+func hearAgent(_ *http.Request, body []byte) string { return pretty(body) }
 
 func formValue(kind string, body []byte, name string) string {
 	media, params, err := mime.ParseMediaType(kind)
@@ -145,6 +159,7 @@ func pretty(b []byte) string {
 var (
 	reLocal  = regexp.MustCompile(`20\d\d-\d\d-\d\d \d\d:\d\d:\d\d`)
 	reOffset = regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}`)
+	reBytes  = regexp.MustCompile(`\$BYTES\((\d{1,8})\)`)
 	reDue    = regexp.MustCompile(`(20\d\d-\d\d-\d\d) 23:59:59`)
 )
 
@@ -158,8 +173,13 @@ func (r *rig) plain(s string) string {
 	return strings.ReplaceAll(s, "§", " ")
 }
 
-// full puts the pair's references into what a section says.
+// full puts the pair's references into what a section says, and files of so
+// many bytes, in base64.
 func (r *rig) full(s string) string {
+	s = reBytes.ReplaceAllStringFunc(s, func(m string) string {
+		n, _ := strconv.Atoi(reBytes.FindStringSubmatch(m)[1]) // it is digits
+		return base64.StdEncoding.EncodeToString(make([]byte, n))
+	})
 	refs := map[string]string{}
 	for l, err := range r.store.Links(r.ctx) {
 		if err != nil {

@@ -118,7 +118,7 @@ func (d *delivery) run() outbox.Outcome {
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
 		return d.failed(d.numberless())
 	}
-	if d.r.moves(d.e) && d.e.Turn < d.link.Shown[d.e.To] && !d.e.Probe { // R34
+	if d.r.moves(d.e) && d.e.Turn < d.link.Shown[d.e.To] { // R34
 		d.r.gates[d.dest].idle()
 		return outbox.Outcome{To: outbox.Superseded, Note: "its receiver has made a newer change of state"}
 	}

@@ -27,6 +27,7 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 		}
 	}
 	first := events[0]
+	text := refusalText(first, why)
 	name := outbox.Name{Contract: c.Name, Side: first.From, Name: refusalName(link, events, why)}
 	if seen, err := r.Store.Seen(ctx, name); err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 			change.Names = append(change.Names, r.unseen(ctx, c, e)...)
 		}
 	}
-	if note := r.note(c, link, first.From, refusalText(first, why)); note != nil {
+	if note := r.note(c, link, first.From, text); note != nil {
 		change.Entries = append(change.Entries, note)
 	}
 	if err := r.Store.Append(ctx, change); err != nil {
@@ -107,9 +108,18 @@ func (r *Relay) note(c *mapping.Contract, link *passerelle.Link, to passerelle.S
 		State: link.State, Turn: link.Turn, Rule: "R13", Status: outbox.Waiting}
 }
 
+// fileNames lists an event's files for people.
+func fileNames(e *passerelle.Event) string {
+	var names []string
+	for _, f := range e.Files {
+		names = append(names, "« "+f.Name+" »")
+	}
+	return strings.Join(names, ", ")
+}
+
 // refusalText is what the sender's people read: French first, English second.
 func refusalText(e *passerelle.Event, why error) string {
-	text := "Passerelle : ceci n'a pas été transmis (" + e.Kind.French() + ")."
+	text := "Passerelle : ceci n'a pas été transmis (" + strings.TrimSpace(e.Kind.French()+" "+fileNames(e)) + ")."
 	var pe *passerelle.Error
 	if errors.As(why, &pe) && pe.Local != "" {
 		text = strings.TrimSuffix(text, ".") + " : " + pe.Local + "."
