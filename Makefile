@@ -27,18 +27,21 @@ build:
 race:
 	@go test -race -timeout 600s ./...
 
-# Damages each row of each contract table in turn, and lists what no
-# conversation and no cell of the grid notices (about ten minutes).
+# Damages each row, cell, switch and template member of a contract in turn, and
+# lists what no conversation, create or cell of the grid notices (about ten
+# minutes).
 mutate:
-	@go test ./contracts -run TestMutations -mutations all -timeout 30m -v
+	@cd contracts && go test -run TestMutations -mutations all -mutated $(CONTRACT) -timeout 30m
 
 # Events per second against simulators that answer at once, as ratios.
 bench:
 	@go run ./cmd/bench -contract contracts/$(CONTRACT)
 
-# The crash test at full length (a short one is part of make test).
+# The crash tests at full length (short ones are part of make test): the store
+# alone, and the whole gateway between two tools, each killed a thousand times.
 crash:
 	@go test ./outbox -run Crash -count=1 -timeout 60m -args -kills 1000 -seed 0
+	@go test ./internal/conversation -run KillTheWholeGateway -count=1 -timeout 60m -v -kills 1000 | grep -v "^=== "
 
 # Both sides' agents act at the same time, at random, a thousand times over.
 crossing:

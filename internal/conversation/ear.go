@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -32,6 +34,9 @@ type ear struct {
 	// lose tells, where it is set, of a write that takes effect but whose answer
 	// never arrives.
 	lose func() bool
+	// watch is told, where it is set, when a write comes, has taken effect, and
+	// has been answered.
+	watch func(point string)
 }
 
 // ServeHTTP listens, and passes the request on.
@@ -51,7 +56,23 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.next.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler) // cuts the connection
 	}
+	if said != "" && e.watch != nil {
+		e.watched(w, r)
+		return
+	}
 	e.next.ServeHTTP(w, r)
+}
+
+// watched serves a write, and tells how far it is.
+func (e *ear) watched(w http.ResponseWriter, r *http.Request) {
+	e.watch("lent")
+	answer := httptest.NewRecorder()
+	e.next.ServeHTTP(answer, r)
+	e.watch("effect")
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes()) // whoever asked may be gone
+	time.AfterFunc(time.Millisecond, func() { e.watch("settled") })
 }
 
 // note writes down what was said, unless nobody is there.

@@ -1,0 +1,411 @@
+package conversation
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"passerelle"
+	"passerelle/internal/trial"
+	"passerelle/internal/wiring"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+var kills = flag.Int("kills", 24, "how often the whole gateway is killed")
+
+// The environment of a child: the gateway alone, on a data folder.
+const (
+	childData   = "PASSERELLE_CRASH_DATA"
+	childListen = "PASSERELLE_CRASH_LISTEN"
+	childITop   = "PASSERELLE_CRASH_ITOP"
+	childJira   = "PASSERELLE_CRASH_JIRA"
+	crashFolder = "../../contracts/orleans-tours-gar/v1"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childData); dir != "" {
+		if err := gatewayAlone(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// gatewayAlone is the whole gateway on a data folder, until it is killed.
+func gatewayAlone(dir string) error {
+	contract, err := mapping.Load(os.DirFS(crashFolder))
+	if err != nil {
+		return err
+	}
+	stage, err := trial.Load(crashFolder)
+	if err != nil {
+		return err
+	}
+	link := wiring.Link{Contract: contract}
+	var errs [3]error
+	link.Requester, errs[0] = stage.Connect(passerelle.Requester, os.Getenv(childITop), token, trial.InMemory)
+	link.Partner, errs[1] = stage.Connect(passerelle.Partner, os.Getenv(childJira), token, trial.InMemory)
+	store, err := outbox.OpenBolt(dir)
+	errs[2] = err
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	g, err := wiring.Build([]wiring.Link{link}, store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Hour}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", os.Getenv(childListen))
+	if err != nil {
+		return err
+	}
+	go func() { _ = http.Serve(l, g.Public) }() // ends with the process
+	return g.Relay.Run(context.Background())
+}
+
+// points are the moments at which the gateway is killed: a file is in the spool,
+// a message has just been acknowledged, a request to a tool has begun, has taken
+// effect, has been answered; or any moment.
+var points = []string{"spooled", "committed", "lent", "effect", "settled", "random"}
+
+// TestKillTheWholeGateway kills the gateway with SIGKILL at each of these points,
+// while senders write and repeat what was not acknowledged. Afterwards all that
+// was acknowledged is in the other tool: once, and in order. `make crash` does it
+// a thousand times.
+func TestKillTheWholeGateway(t *testing.T) {
+	c := &crash{t: t, data: t.TempDir(), rnd: rand.New(rand.NewPCG(4, uint64(*kills)))}
+	c.rig = &rig{ctx: t.Context(), store: outbox.NewMem(), cancel: func() {}, tools: map[passerelle.Side]*trial.Tool{}, ears: map[passerelle.Side]*ear{}}
+	defer func() {
+		c.end()
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c.setUp()
+	c.start()
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for range 3 {
+		senders.Go(func() { c.send(stop) })
+	}
+	for i := range *kills {
+		c.kill(points[i%len(points)])
+		c.start()
+	}
+	close(stop)
+	senders.Wait()
+	c.finish()
+	t.Logf("%d kills, %d tickets, %d messages acknowledged, %d comments written in Jira", *kills, len(c.tickets), c.acked.Load(), c.written.Load())
+}
+
+type crash struct {
+	*rig
+	t       *testing.T
+	data    string
+	listen  string
+	rnd     *rand.Rand
+	child   *exec.Cmd
+	acts    *acts
+	mu      sync.Mutex
+	tickets []*crashed
+	armed   atomic.Pointer[string] // the point at which to kill
+	killed  chan struct{}
+	acked   atomic.Int64
+	written atomic.Int64
+}
+
+// crashed is one ticket of the test, and what was sent of it.
+type crashed struct {
+	key    string
+	issue  atomic.Pointer[string] // once the partner's number is known
+	logs   int                    // acknowledged, from 1 on
+	files  int
+	spoken int // comments written in Jira, from 1 on
+}
+
+func (c *crash) setUp() {
+	var err error
+	if c.contract, err = mapping.Load(os.DirFS(crashFolder)); err != nil {
+		c.t.Fatal(err)
+	}
+	if c.stage, err = trial.Load(crashFolder); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, side := range trial.Sides {
+		if err := c.open(side); err != nil {
+			c.t.Fatal(err)
+		}
+		c.ears[side].watch = c.reach
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.listen = l.Addr().String()
+	c.public = "http://" + c.listen
+	if err := errors.Join(l.Close(), c.tools[passerelle.Partner].Point(c.face(passerelle.Partner), token)); err != nil {
+		c.t.Fatal(err)
+	}
+	if c.acts, err = readActs(crashFolder); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// entries is how many entries each side writes on a ticket.
+const entries = 12
+
+// send has one ticket after the other written on by both sides, until stop.
+func (c *crash) send(stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		ticket, err := c.ticket()
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		var both sync.WaitGroup
+		both.Go(func() { c.writeThere(ticket) })
+		both.Go(func() { c.writeHere(ticket) })
+		both.Wait()
+	}
+}
+
+// ticket makes one in the requester's tool.
+func (c *crash) ticket() (*crashed, error) {
+	ans, err := c.tools[passerelle.Requester].Console(c.ctx, c.acts.text["ticket"])
+	t := &crashed{key: ans.Get("objects.@values.0.key").String()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tickets = append(c.tickets, t)
+	return t, err
+}
+
+// start runs the gateway on the data folder, and waits until it answers.
+func (c *crash) start() {
+	c.child = exec.Command(os.Args[0])
+	c.child.Env = append(os.Environ(), childData+"="+c.data, childListen+"="+c.listen, childITop+"="+c.tools[passerelle.Requester].URL, childJira+"="+c.tools[passerelle.Partner].URL)
+	c.child.Stderr = os.Stderr
+	if err := c.child.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	for range 2000 {
+		if conn, err := net.Dial("tcp", c.listen); err == nil {
+			conn.Close()
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.t.Fatal("the gateway does not start again")
+}
+
+// kill waits until the gateway is at the point, and kills it there.
+func (c *crash) kill(point string) {
+	c.killed = make(chan struct{})
+	c.armed.Store(&point)
+	switch point {
+	case "random":
+		time.Sleep(time.Duration(c.rnd.IntN(40)) * time.Millisecond)
+		c.reach(point)
+	case "spooled":
+		c.awaitFile()
+		c.reach(point)
+	}
+	select {
+	case <-c.killed:
+	case <-time.After(60 * time.Second):
+		c.t.Fatalf("the gateway never came to the point « %s »", point)
+	}
+	_ = c.child.Wait() // it was killed
+}
+
+// reach kills the gateway if this is the point to do it.
+func (c *crash) reach(point string) {
+	armed := c.armed.Load()
+	if armed == nil || *armed != point || !c.armed.CompareAndSwap(armed, nil) {
+		return
+	}
+	_ = c.child.Process.Kill()
+	close(c.killed)
+}
+
+// awaitFile waits until one more file lies in the spool.
+func (c *crash) awaitFile() {
+	count := func() int {
+		files, _ := filepath.Glob(filepath.Join(c.data, "*", "*", "*"))
+		more, _ := filepath.Glob(filepath.Join(c.data, "*", "*"))
+		return len(files) + len(more)
+	}
+	before := count()
+	for end := time.Now().Add(20 * time.Second); count() <= before && time.Now().Before(end); {
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// writeThere posts to the requester's face, and repeats each message until it is
+// acknowledged.
+func (c *crash) writeThere(ticket *crashed) {
+	create, _ := c.acts.find(passerelle.Requester, "says", "create", passerelle.New)
+	c.repeat(strings.NewReplacer("$TICKET", ticket.key, "$WORDS", "création").Replace(create))
+	head := fmt.Sprintf(`"comment":"c","class":"UserRequest","fields":{"customer_id":"%s","last_update_by":"customer"`, ticket.key)
+	for i := 1; i <= entries; i++ {
+		c.repeat(fmt.Sprintf(`{"operation":"core/update",%s,"public_log":"<p>là-bas %s-%d fin</p>"}}`, head, ticket.key, i))
+		ticket.logs = i
+		if i%3 == 0 {
+			name := fmt.Sprintf("fichier-%s-%d-fin", ticket.key, i)
+			c.repeat(fmt.Sprintf(`{"operation":"syn/addattachment",%s},"attachments":[{"data":"%s","filename":"%s.txt","mimetype":"text/plain"}]}`, head, base64.StdEncoding.EncodeToString([]byte(name)), name))
+			ticket.files++
+		}
+	}
+}
+
+// repeat posts a message until it is acknowledged, as a careful sender does.
+func (c *crash) repeat(message string) {
+	for {
+		told, err := c.post(passerelle.Requester, message)
+		if err == nil && strings.Contains(told, `"code":0`) {
+			c.acked.Add(1)
+			c.reach("committed")
+			return
+		}
+		if err == nil {
+			c.t.Errorf("%s: %s", message, told)
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// writeHere comments in Jira as its agent: a webhook that meets no gateway is
+// lost, the next one tells of the ticket again.
+func (c *crash) writeHere(ticket *crashed) {
+	for ticket.spoken < entries {
+		time.Sleep(5 * time.Millisecond)
+		if ticket.issue.Load() == nil {
+			c.refer(ticket)
+			continue
+		}
+		if err := c.comment(ticket, fmt.Sprintf("ici %s-%d fin", ticket.key, ticket.spoken+1)); err != nil {
+			c.t.Error(err)
+			return
+		}
+		ticket.spoken++
+		c.written.Add(1)
+	}
+}
+
+func (c *crash) comment(ticket *crashed, text string) error {
+	_, err := c.tools[passerelle.Partner].Request(c.ctx, http.MethodPost, "/rest/api/2/issue/"+*ticket.issue.Load()+"/comment", `{"body":"`+text+`"}`)
+	return err
+}
+
+// refer learns the partner's number from the requester's ticket.
+func (c *crash) refer(ticket *crashed) {
+	ans, err := c.tools[passerelle.Requester].Read(c.ctx, `{"operation":"core/get","class":"UserRequest","key":"`+ticket.key+`","output_fields":"provider_ref"}`)
+	if ref := ans.Get("objects.@values.0.fields.provider_ref").String(); err == nil && ref != "" {
+		ticket.issue.Store(&ref)
+	}
+}
+
+// finish has one more comment on each issue tell of all that was missed, waits
+// until nothing moves any more, and reads both tools.
+func (c *crash) finish() {
+	for _, ticket := range c.tickets {
+		ticket.spoken++
+		if err := c.comment(ticket, fmt.Sprintf("ici %s-%d fin", ticket.key, ticket.spoken)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	var wrong []string
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if wrong = c.wrong(); len(wrong) == 0 {
+			break
+		}
+	}
+	time.Sleep(300 * time.Millisecond) // what would come twice comes now
+	for _, w := range append(wrong, c.wrong()...) {
+		c.t.Error(w)
+	}
+}
+
+// end ends the gateway.
+func (c *crash) end() {
+	if c.child != nil {
+		_ = c.child.Process.Kill()
+		_ = c.child.Wait()
+	}
+}
+
+// wrong lists what is not in the other tool once and in order.
+func (c *crash) wrong() []string {
+	var out []string
+	issues := map[string]int{}
+	for _, w := range c.tools[passerelle.Partner].Jira.Writes() {
+		if w.Kind == "issue" {
+			issues[w.Issue]++
+		}
+	}
+	if len(issues) != len(c.tickets) {
+		out = append(out, fmt.Sprintf("%d issues for %d tickets", len(issues), len(c.tickets)))
+	}
+	for _, ticket := range c.tickets {
+		comments, err := c.tools[passerelle.Partner].Request(c.ctx, http.MethodGet, "/rest/api/2/issue/"+*ticket.issue.Load()+"/comment?maxResults=100000", "")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		out = append(out, ordered("là-bas "+ticket.key, comments.Get("comments.#.body").String(), ticket.logs)...)
+		files, err := c.tools[passerelle.Partner].Request(c.ctx, http.MethodGet, "/rest/api/2/issue/"+*ticket.issue.Load()+"?fields=attachment", "")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for i := 3; i/3 <= ticket.files; i += 3 {
+			if n := strings.Count(files.Raw, fmt.Sprintf(`"fichier-%s-%d-fin.txt"`, ticket.key, i)); n != 1 {
+				out = append(out, fmt.Sprintf("file %d of ticket %s is there %d times", i, ticket.key, n))
+			}
+		}
+		log, err := c.tools[passerelle.Requester].Read(c.ctx, `{"operation":"core/get","class":"UserRequest","key":"`+ticket.key+`","output_fields":"public_log"}`)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		out = append(out, ordered("ici "+ticket.key, log.Get("objects.@values.0.fields.public_log.entries.#.message").String(), ticket.spoken)...)
+	}
+	return out
+}
+
+// ordered tells what is not as it should be in a text that holds "WORDS-1 fin",
+// "WORDS-2 fin" … up to n.
+func ordered(words, text string, n int) []string {
+	var out []string
+	at := -1
+	for i := 1; i <= n; i++ {
+		entry := fmt.Sprintf("%s-%d fin", words, i)
+		switch k := strings.Count(text, entry); {
+		case k != 1:
+			out = append(out, fmt.Sprintf("« %s » is there %d times", entry, k))
+		case strings.Index(text, entry) < at:
+			out = append(out, fmt.Sprintf("« %s » came before an earlier one", entry))
+		default:
+			at = strings.Index(text, entry)
+		}
+	}
+	return out
+}
