@@ -33,6 +33,9 @@ func (j *Jira) choose(ctx context.Context, m *passerelle.Message, w *wish, issue
 	ways := slices.DeleteFunc(slices.Clone(all), func(t *transition) bool { return goal(m, t.to) < 0 })
 	slices.SortStableFunc(ways, func(a, b *transition) int { return goal(m, a.to) - goal(m, b.to) })
 	if len(ways) == 0 {
+		if now, err := j.issue(ctx, moveOp, m); err == nil && now.Get("fields.status.id").String() != issue.Get("fields.status.id").String() {
+			return nil, c.fail(passerelle.Temporary, "", "the issue moved to « %s » meanwhile", now.Get("fields.status.name").String())
+		}
 		return nil, c.fail(passerelle.Stuck, possible(all), "no transition leads from « %s » to %s",
 			issue.Get("fields.status.name").String(), strings.Join(quoted(m.Goals), " or "))
 	}

@@ -66,6 +66,13 @@ func (r *Relay) acceptOnce(ctx context.Context, c *mapping.Contract, events []*p
 	if bad != nil && passerelle.ClassOf(bad) != passerelle.Refused {
 		return nil, bad
 	}
+	if j.again {
+		r.refused(c, link, events, bad)
+		if err := j.looks(); err != nil {
+			return nil, err
+		}
+		return nil, bad
+	}
 	if bad != nil {
 		return r.refuse(ctx, c, link, follows, events, bad)
 	}
@@ -107,7 +114,7 @@ func (r *Relay) resolve(ctx context.Context, c *mapping.Contract, e *passerelle.
 	}
 	l = r.newLink(c, e)
 	if found != nil {
-		l.Facts["previous_ref"] = found.Partner.String()
+		l.Facts[mapping.PreviousRef] = found.Partner.String()
 		l.Generation = found.Generation
 		return l, found.ID, nil
 	}
@@ -159,6 +166,7 @@ type judgement struct {
 	link   *passerelle.Link
 	change *outbox.Change
 	files  []passerelle.File // that the judgement made, until it is stored
+	again  bool              // it was refused before, and noted then
 }
 
 func (j *judgement) all(events []*passerelle.Event) error {
@@ -181,7 +189,7 @@ func (j *judgement) one(e *passerelle.Event) error {
 		return err
 	}
 	if known {
-		return nil
+		return j.refusedBefore(e)
 	}
 	names = j.names(e)
 	// R29: what the contract leaves behind at escalation is recorded as seen.
@@ -277,6 +285,24 @@ func (j *judgement) isKnown(e *passerelle.Event, names []outbox.Name) (bool, err
 	return true, nil
 }
 
+// refusedBefore is the refusal of a fact that was refused when it first came: a
+// sender that pushes it again is told the same.
+func (j *judgement) refusedBefore(e *passerelle.Event) error {
+	if e.Read || len(e.Names) == 0 || j.link.ID == "" {
+		return nil
+	}
+	for old, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID, Status: []outbox.Status{outbox.Refused}}) {
+		if err != nil {
+			return err
+		}
+		if old.Event.From == e.From && len(old.Event.Names) > 0 && old.Event.Names[0] == e.Names[0] {
+			j.again = true
+			return &passerelle.Error{Op: "refused already", Class: passerelle.Refused, Err: errors.New(old.Error)}
+		}
+	}
+	return nil
+}
+
 // repeated tells a post that came twice from the same words written again by a
 // sender whose tool cannot be read: the last entry of that journal, posted once
 // more, is the same post. Other known words are a new entry, and get a name of
@@ -313,8 +339,9 @@ func (j *judgement) repeated(e *passerelle.Event) (bool, error) {
 // yet (R17). The ticket is read again afterwards, which tells.
 func (j *judgement) racing(e *passerelle.Event) bool {
 	dest := outbox.Dest{Contract: j.c.Name, Side: e.From}
-	if e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
-		return false
+	journal := e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog
+	if !journal || e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
+		return false // a create shows the newest entry too, whoever wrote it
 	}
 	ours, ok := j.r.writing.Load(lockKey(dest, j.link.ID))
 	if !ok {
@@ -391,6 +418,10 @@ func (j *judgement) entries(e *passerelle.Event, step *mapping.Step) error {
 	if e.Kind == passerelle.Change && len(step.Sends) == 0 {
 		return nil // nothing changed that the contract knows of
 	}
+	pictures, err := j.pictures(e, step)
+	if err != nil {
+		return err
+	}
 	long, err := j.shorten(e, step)
 	if err != nil {
 		return err
@@ -407,19 +438,14 @@ func (j *judgement) entries(e *passerelle.Event, step *mapping.Step) error {
 		one.To, one.Template, one.Status = s.To, s.Template, outbox.Waiting
 		j.change.Entries = append(j.change.Entries, &one)
 	}
-	j.change.Entries = append(j.change.Entries, long...)
+	j.change.Entries = append(append(j.change.Entries, long...), pictures...)
 	return nil
 }
 
 // commit stores the judgement, if there is anything to store.
 func (j *judgement) commit() (*passerelle.Link, error) {
 	if len(j.change.Entries)+len(j.change.Names) == 0 {
-		for _, l := range j.change.Looks {
-			if err := j.r.Store.Look(j.ctx, l); err != nil {
-				return nil, err
-			}
-		}
-		return j.before, nil
+		return j.before, j.looks()
 	}
 	j.change.Link = j.link
 	if err := j.r.Store.Append(j.ctx, j.change); err != nil {
@@ -434,6 +460,16 @@ func (j *judgement) commit() (*passerelle.Link, error) {
 		j.r.accepted(e, j.link)
 	}
 	return j.link, nil
+}
+
+// looks stores the hints of a judgement that changes nothing else.
+func (j *judgement) looks() error {
+	for _, l := range j.change.Looks {
+		if err := j.r.Store.Look(j.ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Relay) accepted(e *outbox.Entry, l *passerelle.Link) {

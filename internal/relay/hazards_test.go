@@ -128,6 +128,37 @@ func TestR17PushDuringOwnWrite(t *testing.T) {
 	})
 }
 
+// A create shows the newest public entry, which may be the very one that we are
+// writing: it is a create all the same, and is not put down to an echo.
+func TestR30CreateDuringOwnWrite(t *testing.T) {
+	run(t, func(s *stage) {
+		s.must(createEvent())
+		time.Sleep(time.Minute)
+		s.must(partnerSays("Rejeté", "h/1", "reject_reason", "<p>hors périmètre</p>"))
+		time.Sleep(time.Minute)
+		s.must(event(passerelle.Leave, ""))
+		again := createEvent()
+		again.Fields["public_log"] = "<p>un mot</p>"
+		s.requester.lately(func() {
+			s.requester.lose = func(m *passerelle.Message, _ int) bool {
+				if strings.Contains(string(m.Body), "un mot") {
+					s.must(again)
+				}
+				return false
+			}
+		})
+		l := s.link()
+		if err := s.Store.Append(t.Context(), &outbox.Change{Link: l, Entries: []*outbox.Entry{{Schema: outbox.EntrySchema, Contract: ctr, To: passerelle.Requester,
+			Template: "update-public-log", Status: outbox.Waiting, Event: event(passerelle.PublicLog, "x", "public_log", "<p>un mot</p>")}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if l := s.link(); l.State != passerelle.Open {
+			t.Errorf("state %s, want open", l.State)
+		}
+	})
+}
+
 // badFetch fails for one file.
 type badFetch struct {
 	*tool

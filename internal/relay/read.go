@@ -228,9 +228,14 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 	var names []outbox.Name
 	note := newest(snap.Events, passerelle.PrivateLog)
 	for _, e := range snap.Events {
-		old := until == "" || e.Fields["date"] <= until && !withEscalation(e, until)
+		old := until == "" || e.Fields["date"] <= until && !p.withEscalation(e, until)
+		stays, err := p.staysBehind(e, names)
+		if err != nil {
+			return err
+		}
 		switch {
-		case e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all",
+		case len(e.In) > 0 && !stays:
+		case len(e.In) == 0 && e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all",
 			e == note && p.c.AtEscalation.PrivateLog == "newest":
 		case e.Kind == passerelle.Attach, old:
 			for _, n := range e.Names {
@@ -242,6 +247,23 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 		until = "read"
 	}
 	return p.record(names, func(l *passerelle.Link) { l.Baseline[p.dest.Side] = until })
+}
+
+// staysBehind tells whether all the texts that show an image are among those
+// that stay behind: left, unless the create brought them itself.
+func (p *reading) staysBehind(e *passerelle.Event, left []outbox.Name) (bool, error) {
+	var in []outbox.Name
+	for _, n := range e.In {
+		if !slices.Contains(left, p.name(n)) {
+			return false, nil
+		}
+		in = append(in, p.name(n))
+	}
+	if p.c.AtEscalation.PublicLog == "none" { // seen, but not carried
+		return true, nil
+	}
+	fresh, err := p.fresh(in)
+	return len(fresh) == len(in), err
 }
 
 // newest is the last event of a kind, nil if there is none.
@@ -294,12 +316,13 @@ func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) err
 
 // withEscalation tells of a private note of the last seconds before the
 // escalation, which happened at a local time: it may be older, or written with
-// it. Only its push tells: a reading leaves it alone (R29).
-func withEscalation(e *passerelle.Event, at string) bool {
+// it. Only its push tells: a reading leaves it alone (R29), unless the newest
+// note travels in any case.
+func (p *reading) withEscalation(e *passerelle.Event, at string) bool {
 	date, err := time.Parse(mapping.LocalTime, e.Fields["date"])
 	t, err2 := time.Parse(mapping.LocalTime, at)
 	age := t.Sub(date)
-	return e.Kind == passerelle.PrivateLog && err == nil && err2 == nil && age >= 0 && age <= 2*time.Second
+	return e.Kind == passerelle.PrivateLog && p.c.AtEscalation.PrivateLog != "newest" && err == nil && err2 == nil && age >= 0 && age <= 2*time.Second
 }
 
 // event accepts one fact of the ticket, if it is news.
@@ -309,7 +332,7 @@ func (p *reading) event(e *passerelle.Event) error {
 	if err != nil || known {
 		return err
 	}
-	if withEscalation(e, p.link.Baseline[p.dest.Side]) {
+	if p.withEscalation(e, p.link.Baseline[p.dest.Side]) {
 		return nil
 	}
 	if p.isEcho(e) {
@@ -341,6 +364,10 @@ func (p *reading) unreadable(e *passerelle.Event, err error) error {
 	}
 	why := &passerelle.Error{Op: "attach", Class: passerelle.Refused, Ticket: p.link.Names(), Rule: "R23", Err: fmt.Errorf("the file cannot be read: %w", err),
 		Hint: "attach it again", Local: "la pièce jointe ne peut pas être lue : joignez-la de nouveau"}
+	var told *passerelle.Error
+	if errors.As(err, &told) && told.Local != "" {
+		why.Hint, why.Local = told.Hint, told.Local
+	}
 	if _, err := p.r.refuse(p.ctx, p.c, p.link, "", []*passerelle.Event{e}, why); passerelle.ClassOf(err) != passerelle.Refused {
 		return err
 	}
