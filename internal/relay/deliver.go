@@ -300,7 +300,7 @@ func (d *delivery) failed(err error) outbox.Outcome {
 	if errors.As(err, &pe) {
 		after = pe.After
 	}
-	if o.Class == passerelle.Down && d.suspect() {
+	if o.Class == passerelle.Down && after == 0 && d.suspect() { // who says when to come back is not brought down by a message
 		return d.again(o, after)
 	}
 	switch o.Class {

@@ -14,9 +14,14 @@ import (
 // overdue tells senders, in their own tools, what has not been transmitted for
 // a time that the contract sets; another note says when all of it has arrived.
 func (r *Relay) overdue(ctx context.Context) {
+	told := map[string]uint64{} // by contract: entries up to here have been looked at
 	for pause(ctx, overdueEvery) {
-		if err := r.tellOverdue(ctx); err != nil && !over(ctx, err) {
-			r.Log.Error("outbox: cannot look for what is overdue", "error", err)
+		for name, c := range r.Contracts {
+			upTo, err := r.tellOverdue(ctx, c, told[name])
+			if err != nil && !over(ctx, err) {
+				r.Log.Error("outbox: cannot look for what is overdue", "contract", name, "error", err)
+			}
+			told[name] = upTo
 		}
 	}
 }
@@ -25,41 +30,49 @@ const overdueEvery = 5 * time.Minute
 
 // lane is what waits for one side of one ticket.
 type lane struct {
-	link, contract string
-	to, from       passerelle.Side
-	entries        []*outbox.Entry // overdue, oldest first
+	link    string
+	to      passerelle.Side
+	entries []*outbox.Entry // overdue, oldest first
 }
 
-func (r *Relay) tellOverdue(ctx context.Context) error {
+// tellOverdue looks at a contract's entries after one, oldest first, until it
+// comes to those that may still take their time. It returns the last that was
+// looked at.
+func (r *Relay) tellOverdue(ctx context.Context, c *mapping.Contract, after uint64) (upTo uint64, err error) {
+	if c.TellAfter == 0 {
+		return 0, nil
+	}
 	lanes := map[string]*lane{}
-	for e, err := range r.Store.Entries(ctx, outbox.Query{Status: []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked}}) {
+	upTo = after
+	for e, err := range r.Store.Entries(ctx, outbox.Query{Contract: c.Name, Status: []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked}, After: after}) {
 		if err != nil {
-			return err
+			return after, err
 		}
-		if !r.isOverdue(e) {
+		if time.Since(e.Created) < c.TellAfter {
+			break // the later ones are younger
+		}
+		upTo = e.ID
+		if !isTold(e) {
 			continue
 		}
-		key := fmt.Sprintf("%s/%s", e.Link, e.To)
+		key := e.Link + "/" + string(e.To)
 		if lanes[key] == nil {
-			lanes[key] = &lane{link: e.Link, contract: e.Contract, to: e.To, from: e.Event.From}
+			lanes[key] = &lane{link: e.Link, to: e.To}
 		}
 		lanes[key].entries = append(lanes[key].entries, e)
 	}
 	for _, l := range lanes {
-		if err := r.tellLane(ctx, l); err != nil {
-			return err
+		if err := r.tellLane(ctx, c, l); err != nil {
+			return after, err
 		}
 	}
-	return nil
+	return upTo, nil
 }
 
-// isOverdue tells whether an entry's sender should know that it has not arrived.
-func (r *Relay) isOverdue(e *outbox.Entry) bool {
-	c := r.Contracts[e.Contract]
-	if e.Event.Kind == passerelle.Create && e.Status == outbox.Parked {
-		return false // noted when it was parked (R28)
-	}
-	return c != nil && c.TellAfter > 0 && e.Event.From != passerelle.Broker && e.Template != mapping.NotifyTemplate && time.Since(e.Created) >= c.TellAfter
+// isTold tells whether an entry's sender should know when it does not arrive. A
+// parked create was noted when it was parked (R28).
+func isTold(e *outbox.Entry) bool {
+	return e.Event.From != passerelle.Broker && e.Template != mapping.NotifyTemplate && !(e.Event.Kind == passerelle.Create && e.Status == outbox.Parked)
 }
 
 // toldName marks an entry whose sender was told that it is late.
@@ -69,35 +82,56 @@ func toldName(e *outbox.Entry) outbox.Name {
 
 // tellLane notes on the sender's ticket that something is late, once until the
 // lane is clear again.
-func (r *Relay) tellLane(ctx context.Context, l *lane) error {
-	var names, fresh []outbox.Name
+func (r *Relay) tellLane(ctx context.Context, c *mapping.Contract, l *lane) error {
+	first := l.entries[0]
+	told, err := r.toldBefore(ctx, first)
+	if err != nil {
+		return err
+	}
+	link, err := r.Store.Find(ctx, c.Name, passerelle.Broker, l.link)
+	if err != nil {
+		return err
+	}
+	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef}
 	for _, e := range l.entries {
-		names = append(names, toldName(e))
+		change.Names = append(change.Names, toldName(e))
 	}
-	seen, err := r.Store.Seen(ctx, names...)
-	if err != nil {
+	if change.Names, err = r.unseenOf(ctx, change.Names); err != nil || len(change.Names) == 0 {
 		return err
 	}
-	for _, n := range names {
-		if !seen[n.Name] {
-			fresh = append(fresh, n)
-		}
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	link, err := r.Store.Find(ctx, l.contract, passerelle.Broker, l.link)
-	if err != nil {
-		return err
-	}
-	c, change := r.Contracts[l.contract], &outbox.Change{Link: link.Clone(), Names: fresh}
-	change.OwnFormat = c.OwnRef
-	if note := r.note(c, link, l.from, overdueText(l.entries[0], c)); note != nil && len(fresh) == len(names) {
-		note.Rule = "R13"
+	if note := r.note(c, link, first.Event.From, overdueText(first, c)); note != nil && !told {
 		change.Entries = append(change.Entries, note)
 	}
-	r.Log.Warn("overdue: the sender is told", "contract", l.contract, "ticket", link.Names(), "to", l.to, "entries", len(l.entries), "since", l.entries[0].Created)
+	r.Log.Warn("overdue: the sender is told", "contract", c.Name, "ticket", link.Names(), "to", l.to, "entries", len(l.entries), "since", first.Created)
 	return r.Store.Append(ctx, change) // a ticket that changed meanwhile is told at the next look
+}
+
+// toldBefore tells whether the sender knows already that something before this
+// entry, in its lane, is late.
+func (r *Relay) toldBefore(ctx context.Context, first *outbox.Entry) (bool, error) {
+	var names []outbox.Name
+	for e, err := range r.Store.Entries(ctx, outbox.Query{Link: first.Link}) {
+		if err != nil {
+			return false, err
+		}
+		if e.To == first.To && e.ID < first.ID && !e.Status.Final() {
+			names = append(names, toldName(e))
+		}
+	}
+	fresh, err := r.unseenOf(ctx, names)
+	return len(fresh) < len(names), err
+}
+
+// unseenOf are those of the names that are not seen yet.
+func (r *Relay) unseenOf(ctx context.Context, names []outbox.Name) ([]outbox.Name, error) {
+	seen, err := r.Store.Seen(ctx, names...)
+	var out []outbox.Name
+	for _, n := range names {
+		if !seen[n.Name] {
+			out = append(out, n)
+		}
+	}
+	return out, err
 }
 
 func overdueText(oldest *outbox.Entry, c *mapping.Contract) string {
@@ -110,20 +144,21 @@ func overdueText(oldest *outbox.Entry, c *mapping.Contract) string {
 // caughtUp is the note that all which was late has arrived, if the entry that
 // arrives now was the last of it.
 func (d *delivery) caughtUp(c *mapping.Contract) []*outbox.Entry {
-	if !d.r.isOverdue(d.e) {
+	if c.TellAfter == 0 || time.Since(d.e.Created) < c.TellAfter || !isTold(d.e) {
 		return nil
 	}
-	names := []outbox.Name{toldName(d.e)}
+	mine, later := []outbox.Name{toldName(d.e)}, []outbox.Name(nil)
 	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link}) {
 		if err != nil {
 			return nil // the story tells it too
 		}
 		if e.To == d.e.To && e.ID > d.e.ID && !e.Status.Final() {
-			names = append(names, toldName(e))
+			later = append(later, toldName(e))
 		}
 	}
-	seen, err := d.r.Store.Seen(d.ctx, names...)
-	if err != nil || !seen[names[0].Name] || len(seen) != 1 {
+	untold, err := d.r.unseenOf(d.ctx, mine)
+	fresh, err2 := d.r.unseenOf(d.ctx, later)
+	if err != nil || err2 != nil || len(untold) > 0 || len(fresh) < len(later) {
 		return nil
 	}
 	note := d.r.note(c, d.link, d.e.Event.From, paragraphs("Passerelle : tout ce qui attendait a maintenant été transmis à l'autre partie.", "Gateway: all that was waiting has now been transmitted."))
