@@ -31,6 +31,7 @@ func ticketCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ticket REF", Short: "Tell where a ticket stands and why", Args: cobra.ExactArgs(1),
 		Long: "Ticket takes any reference of either side, or the gateway's own, and shows both tickets and the story of every event with its outcome."}
 	addr := adminFlag(cmd)
+	cmd.AddCommand(endCommand(addr))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var tickets []admin.Ticket
@@ -47,6 +48,29 @@ func ticketCommand() *cobra.Command {
 		}
 		return nil
 	}
+	return cmd
+}
+
+// endCommand takes a pair out of the interface.
+func endCommand(addr *string) *cobra.Command {
+	var d admin.Decision
+	cmd := &cobra.Command{Use: "end REF", Short: "Take a pair of tickets out of the interface; both stay as they are in their tools", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		body, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		var tickets []admin.Ticket
+		if _, err := call(cmd.Context(), http.MethodPost, *addr+"/api/end/"+url.PathEscape(args[0]), body, &tickets); err != nil {
+			return err
+		}
+		for _, t := range tickets {
+			printTicket(cmd.OutOrStdout(), t)
+		}
+		return nil
+	}}
+	cmd.Flags().StringVar(&d.Why, "why", "", "why, for the ticket's story (required)")
+	cmd.Flags().StringVar(&d.By, "by", login(), "who decides")
+	_ = cmd.MarkFlagRequired("why") // the flag exists
 	return cmd
 }
 

@@ -67,6 +67,7 @@ func Handler(s outbox.Store, contracts []string, terms func(contract string) str
 	a := &api{s, contracts, terms, nudge}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/tickets/{ref...}", a.ticket)
+	mux.HandleFunc("POST /api/end/{ref...}", a.end)
 	mux.HandleFunc("GET /api/outbox", a.list)
 	mux.HandleFunc("GET /api/outbox/{id}", a.show)
 	mux.HandleFunc("POST /api/outbox/{id}/retry", a.retry)
@@ -81,9 +82,27 @@ type api struct {
 	nudge     func(outbox.Dest)
 }
 
-// ticket finds a pair by any reference of either side, or the broker's own.
+// ticket tells of the pairs that a reference of either side, or the broker's
+// own, means.
 func (a *api) ticket(w http.ResponseWriter, r *http.Request) {
+	links, ok := a.links(w, r)
+	if !ok {
+		return
+	}
 	var found []*Ticket
+	for _, l := range links {
+		t, err := a.tell(r.Context(), l)
+		if err != nil {
+			fail(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		found = append(found, t)
+	}
+	answer(w, found)
+}
+
+// links finds pairs by any reference of either side, or the broker's own.
+func (a *api) links(w http.ResponseWriter, r *http.Request) (found []*passerelle.Link, ok bool) {
 	seen := map[string]bool{}
 	for _, c := range a.contracts {
 		for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner, passerelle.Broker} {
@@ -93,22 +112,65 @@ func (a *api) ticket(w http.ResponseWriter, r *http.Request) {
 			}
 			if err != nil {
 				fail(w, http.StatusInternalServerError, err.Error())
-				return
+				return nil, false
 			}
 			seen[c+"/"+l.ID] = true
-			t, err := a.tell(r.Context(), l)
-			if err != nil {
-				fail(w, http.StatusInternalServerError, err.Error())
-				return
-			}
-			found = append(found, t)
+			found = append(found, l)
 		}
 	}
 	if len(found) == 0 {
 		fail(w, http.StatusNotFound, "no ticket is known by "+strconv.Quote(r.PathValue("ref"))+" (give a number or id of either side, or the gateway's own)")
+	}
+	return found, len(found) > 0
+}
+
+// end takes a pair out of the interface by an operator's decision (R32): both
+// tickets stay as they are, and a later create of the requester's takes it up
+// again.
+func (a *api) end(w http.ResponseWriter, r *http.Request) {
+	d, ok := readDecision(w, r)
+	if !ok {
 		return
 	}
-	answer(w, found)
+	links, ok := a.links(w, r)
+	if !ok {
+		return
+	}
+	if len(links) > 1 {
+		fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
+		return
+	}
+	for {
+		l := links[0].Clone()
+		if l.State == passerelle.Closed || l.State == passerelle.Left {
+			fail(w, http.StatusConflict, l.Names()+" is "+string(l.State)+" already")
+			return
+		}
+		err := a.store.Append(r.Context(), ended(l, a.terms(l.Contract), d))
+		if errors.Is(err, outbox.ErrConflict) { // it moved meanwhile
+			links[0], err = a.store.Find(r.Context(), l.Contract, passerelle.Broker, l.ID)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			fail(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		a.ticket(w, r)
+		return
+	}
+}
+
+// ended is the change that takes a pair out, with the decision for its story.
+func ended(l *passerelle.Link, terms string, d Decision) *outbox.Change {
+	now := time.Now()
+	l.State, l.Moved = passerelle.Left, now
+	l.Turn++
+	l.Generation++
+	e := &passerelle.Event{Contract: l.Contract, From: passerelle.Broker, Kind: passerelle.Leave, At: now}
+	return &outbox.Change{Link: l, Entries: []*outbox.Entry{{Schema: outbox.EntrySchema, Contract: l.Contract, Terms: terms, Event: e, State: l.State, Turn: l.Turn,
+		Rule: "R32", Status: outbox.Done, Note: "ended by an operator", Decisions: []outbox.Decision{{At: now, By: d.By, Verb: "end", Why: d.Why, Terms: terms}}}}}
 }
 
 func (a *api) tell(ctx context.Context, l *passerelle.Link) (*Ticket, error) {
@@ -202,15 +264,8 @@ func (a *api) decide(w http.ResponseWriter, r *http.Request, verb string, do fun
 	if !ok {
 		return
 	}
-	var d Decision
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<14))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
-		fail(w, http.StatusBadRequest, "the decision is not readable: "+err.Error())
-		return
-	}
-	if d.Why == "" || d.By == "" {
-		fail(w, http.StatusBadRequest, "say who decides and why: both are kept with the ticket")
+	d, ok := readDecision(w, r)
+	if !ok {
 		return
 	}
 	decision := outbox.Decision{At: time.Now(), By: d.By, Verb: verb, Why: d.Why}
@@ -222,6 +277,21 @@ func (a *api) decide(w http.ResponseWriter, r *http.Request, verb string, do fun
 		a.nudge(outbox.Dest{Contract: e.Contract, Side: e.To})
 	}
 	a.one(w, r, e, err)
+}
+
+// readDecision reads who decides, and why.
+func readDecision(w http.ResponseWriter, r *http.Request) (d Decision, ok bool) {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<14))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		fail(w, http.StatusBadRequest, "the decision is not readable: "+err.Error())
+		return d, false
+	}
+	if d.Why == "" || d.By == "" {
+		fail(w, http.StatusBadRequest, "say who decides and why: both are kept with the ticket")
+		return d, false
+	}
+	return d, true
 }
 
 func (a *api) id(w http.ResponseWriter, r *http.Request) (uint64, bool) {
