@@ -49,6 +49,10 @@ type Event struct {
 	Mark string `json:"mark,omitempty"`
 	// Source is an adapter's handle for Watcher.Fetch, such as an attachment's id.
 	Source string `json:"source,omitempty"`
+	// In names the facts whose texts show this file, in a Snapshot: an image that
+	// was pasted into a text goes where the text goes (R29). The ticket's own
+	// description is one too. Empty for a file that was attached.
+	In []string `json:"-"`
 }
 
 // Claim is one reference to a ticket: a key or number in a side's tool, or the

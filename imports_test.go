@@ -30,7 +30,7 @@ var rules = map[string][]string{
 	"internal/wiring":       {".", "adapters", "internal/admin", "internal/relay", "mapping", "outbox"},
 	"internal/fault":        {},
 	"internal/foreign":      {},
-	"internal/relay":        {".", "mapping", "outbox"},
+	"internal/relay":        {".", "internal/richtext", "mapping", "outbox"},
 	"internal/richtext":     {},
 	"internal/scenario":     {".", "internal/trial", "mapping"},
 	"mapping":               {".", "internal/richtext"},

@@ -24,6 +24,9 @@ type Step struct {
 // as it is. Its errors are refusals (*passerelle.Error of class Refused) that
 // name the ticket, the state and what is allowed.
 func (c *Contract) Admit(e *passerelle.Event, l *passerelle.Link) (*Step, error) {
+	if e.Private { // R16: it goes nowhere, in any state
+		return &Step{Next: l.State, Same: true, Rule: "R16"}, nil
+	}
 	r := c.lifecycle.find(l.State, e.From, e.Kind)
 	if e.Kind == passerelle.Change {
 		if names := c.frozen(e); len(names) == 0 {
@@ -230,6 +233,7 @@ func (c *Contract) checkCreate(e *passerelle.Event, l *passerelle.Link) error {
 		}
 	}
 	c.nameCaller(e)
+	citePrevious(e, l)
 	return nil
 }
 
@@ -259,6 +263,17 @@ func (c *Contract) nameCaller(e *passerelle.Event) {
 	}
 	e.Fields["description"] = richtext.Escape("Demandeur : "+name) + e.Fields["description"]
 }
+
+// citePrevious names the closed ticket that a new one follows (R31).
+func citePrevious(e *passerelle.Event, l *passerelle.Link) {
+	if old := l.Facts[PreviousRef]; old != "" {
+		e.Fields["description"] = richtext.Escape("Fait suite au ticket fermé "+old) + e.Fields["description"]
+	}
+}
+
+// PreviousRef is the fact of a link that holds the partner's number of the
+// closed ticket before it.
+const PreviousRef = "previous_ref"
 
 // isDigits is true for the empty string too.
 func isDigits(s string) bool {

@@ -85,8 +85,11 @@ func (c *Catalogue) checkColumns(contract *Contract, p *Problems) []string {
 	var columns []string
 	for i, col := range c.Columns {
 		at := contract.line(fmt.Sprintf("catalogue.columns[%d]", i))
-		if contract.fields[col.Field] == nil {
+		switch f := contract.fields[col.Field]; {
+		case f == nil:
 			p.add(contractFile, at, "add it to fields.csv, or correct the name", "catalogue: field %q is unknown", col.Field)
+		case col.Optional && f.Create == "required":
+			p.add(contractFile, at, "leave optional out here, or let fields.csv say optional too", "catalogue: %q is optional, but no create may leave out %q", col.Column, col.Field)
 		}
 		columns = append(columns, col.Column)
 	}

@@ -47,7 +47,7 @@ func TestR2MandatoryFields(t *testing.T) {
 		refused(t, err, "R2", name)
 	}
 	fields := given(t)
-	for _, name := range strings.Fields("private_log public_log origin priority_id request_type reporting_date service_id") {
+	for _, name := range strings.Fields("private_log public_log origin priority_id reporting_date service_id") {
 		delete(fields, name)
 	}
 	if _, err := judge(c, passerelle.New, create(fields)); err != nil {
@@ -164,7 +164,7 @@ func TestUnknownValuesElsewhereStay(t *testing.T) {
 	if err := c.Interpret(e); err != nil {
 		t.Fatal(err)
 	}
-	if want := map[string]string{"impact_id": "Énorme", "author": "a", "status": "Inconnu"}; !maps.Equal(e.Fields, want) {
+	if want := map[string]string{"impact_id": "Énorme", "author": "a"}; !maps.Equal(e.Fields, want) {
 		t.Errorf("got %v, want %v", e.Fields, want)
 	}
 	fields := given(t)

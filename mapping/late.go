@@ -43,21 +43,41 @@ func (c *Contract) AdmitLate(e *passerelle.Event, l *passerelle.Link) *Step {
 }
 
 // sayIt makes a journal entry of the texts that go with a change of state: a
-// solution, a reason.
+// solution, a reason. What else the ticket still holds has been told before, by
+// whoever wrote it (R17).
 func (c *Contract) sayIt(e *passerelle.Event) {
-	var names, texts []string
-	for name, f := range c.fields {
-		if f.Type == "html" && f.Create == "" && !c.blank(name, e.Fields[name]) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if !slices.Contains(texts, e.Fields[name]) {
-			texts = append(texts, e.Fields[name])
+	var texts []string
+	for _, name := range c.textsOf(e.From, e.Kind) {
+		if v := e.Fields[name]; !c.blank(name, v) && !slices.Contains(texts, v) {
+			texts = append(texts, v)
 		}
 	}
 	if len(texts) > 0 {
 		e.Fields["public_log"] = strings.Join(texts, "")
 	}
+}
+
+// textsOf are the HTML fields that the rows for an event read from it.
+func (c *Contract) textsOf(from passerelle.Side, kind passerelle.Kind) []string {
+	var out []string
+	add := func(name string) {
+		if f := c.fields[name]; f != nil && f.Type == "html" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	for _, r := range c.lifecycle.byLine() {
+		if r.from != from || r.kind != kind {
+			continue
+		}
+		for _, a := range r.set {
+			add(a.from)
+		}
+		for _, s := range r.sends {
+			for name := range c.template(s.Send).fields {
+				add(name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -319,7 +319,7 @@ func TestR22Rejection(t *testing.T) {
 	for _, tt := range []struct{ says, reason, solution, want string }{
 		{"the partner's field for it", "<p>Hors périmètre.</p>", "", "<p>Hors périmètre.</p>"},
 		{"the solution of its own agent", "", "<p>Doublon.</p>", "<p>Doublon.</p>"},
-		{"both: the solution was meant for the requester", "<p>a</p>", "<p>b</p>", "<p>b</p>"},
+		{"both: the solution may be an older one, which was refused", "<p>a</p>", "<p>b</p>", "<p>a</p>"},
 		{"neither", "", "<p></p>", "Le ticket a été rejeté"},
 	} {
 		e := &passerelle.Event{From: passerelle.Partner, Signal: "Rejeté", Fields: map[string]string{"customfield_12040": tt.reason, "customfield_12041": tt.solution}}

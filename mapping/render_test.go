@@ -180,7 +180,7 @@ func message(t testing.TB, x string, e *passerelle.Event) *passerelle.Message {
 
 func TestPlaceholders(t *testing.T) {
 	fields := map[string]string{"title": `a < b & "c"`, "description": "<p>un</p><p>deux &amp; <b>trois</b></p>", "public_log": "<p>oui</p>", "urgency_id": "Critique",
-		"org_id": "DSI", "reporting_date": "2026-07-14 08:00:00", "user_comment": "ligne 1\nligne 2", "service_id": "Import", "assignment_date": "demain"}
+		"org_id": "DSI", "reporting_date": "2026-07-14 08:00:00", "user_comment": "ligne 1\nligne 2", "service_id": "Import", "pending_finish_date": "demain"}
 	for _, tt := range []struct{ says, template, want, rich string }{
 		{"a field as it is", `"$this->title$"`, `a < b & "c"`, ""},
 		{"the annex's arrow", `"$this-&gt;title$"`, `a < b & "c"`, ""},
@@ -199,7 +199,7 @@ func TestPlaceholders(t *testing.T) {
 		{"value of any", `"$this->value(org_id)$"`, "10", ""},
 		{"what an external key points at", `"$this->service_name$"`, "Import", ""},
 		{"summer time", `"$this->reporting_date$"`, "2026-07-14T08:00:00.000+0200", ""},
-		{"what is no date stays", `"$this->assignment_date$"`, "demain", ""},
+		{"what is no date stays", `"$this->pending_finish_date$"`, "demain", ""},
 		{"words around it", `"[$this->customer_ref$] $this->title$"`, `[R-001515] a < b & "c"`, ""},
 		{"a text beside HTML is escaped", `"<b>$this->title$</b>$this->html(description)$"`, "<b>a &lt; b &amp; &#34;c&#34;</b>" + fields["description"], "x"},
 		{"two that are empty beside words", `"($this->origin$$this->solution$)"`, "()", "x"},

@@ -59,6 +59,9 @@ func readFields(fsys fs.FS, p *Problems) map[string]*Field {
 		default:
 			p.add(file, r.line, "frozen, free or empty", "field %q: later is %q", f.Name, later)
 		}
+		if f.Frozen && f.Type == "log" {
+			p.add(file, r.line, "leave later empty: lifecycle.csv says when somebody may write in it", "field %q: a journal cannot be frozen", f.Name)
+		}
 		if old := partner[f.Partner]; old != nil && f.Partner != "" {
 			p.add(file, r.line, "one field for each of the partner's codes", "partner %q is already on line %d, for %q", f.Partner, old.line, old.Name)
 		}

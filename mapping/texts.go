@@ -38,14 +38,14 @@ func (c *Contract) FileSends(l *passerelle.Link, e *passerelle.Event) []Send {
 	return c.sendsOf(r, e)
 }
 
-// beginning is how much of a text that is too long is shown, in characters.
-const beginningLength = 1000
+// BeginningLength is how much of a text that is too long is shown, in characters.
+const BeginningLength = 1000
 
-// Beginning is the first words of an HTML text, as HTML.
-func (c *Contract) Beginning(text string) string {
+// Beginning is the first words of an HTML text, most characters of them, as HTML.
+func (c *Contract) Beginning(text string, most int) string {
 	words := []rune(richtext.Text(text))
-	if len(words) > beginningLength {
-		words = append(words[:beginningLength], '…')
+	if len(words) > most {
+		words = append(words[:most], '…')
 	}
 	return "<p>" + strings.ReplaceAll(html.EscapeString(string(words)), "\n", "<br>") + "</p>"
 }

@@ -120,7 +120,7 @@ func (t *ITop) upload(ctx context.Context, body []byte, f passerelle.File, files
 
 // readBack measures what arrived; its bytes pass through.
 func (t *ITop) readBack(ctx context.Context, id string) (passerelle.File, error) {
-	have, err := t.document(ctx, id, digest, func(passerelle.File) {})
+	have, err := t.document(ctx, "Attachment", id, digest, func(passerelle.File) {})
 	if errors.Is(err, errNoFile) {
 		// Asked again, a probe would find nothing, and send it once more.
 		return have, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("sent as attachment %s, but iTop does not show its content", id),

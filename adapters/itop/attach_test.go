@@ -198,7 +198,7 @@ func TestR23OddNamesGoOut(t *testing.T) {
 // stored is an attachment's name as iTop holds it.
 func (s *subcontractor) stored(id string) string {
 	s.t.Helper()
-	f, err := s.itop.document(s.t.Context(), id, digest, func(passerelle.File) {})
+	f, err := s.itop.document(s.t.Context(), "Attachment", id, digest, func(passerelle.File) {})
 	if err != nil {
 		s.t.Fatal(err)
 	}

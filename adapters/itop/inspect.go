@@ -108,7 +108,7 @@ func (in *inspection) operations(ctx context.Context) error {
 }
 
 // ownReads are the attributes that this adapter reads of every ticket.
-var ownReads = []string{"ref", "status", "last_update", "public_log", "private_log"}
+var ownReads = []string{"ref", "status", "last_update", "description", "public_log", "private_log"}
 
 func (in *inspection) want(class, attribute, file string) {
 	if in.wants[class] == nil {
@@ -130,6 +130,9 @@ func (in *inspection) classOf(m passerelle.MessageNeed) string {
 func (in *inspection) attributes(ctx context.Context) error {
 	for _, a := range ownReads {
 		in.want(in.t.cfg.Class, a, "the gateway itself")
+	}
+	for _, a := range []string{"item_class", "item_id", "contents"} {
+		in.want("InlineImage", a, "the gateway itself, for images in texts")
 	}
 	if mark := in.t.cfg.MarkField; mark != "" {
 		in.want(in.t.cfg.Class, mark, "mark_field of gateway.yaml")

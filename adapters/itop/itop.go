@@ -54,6 +54,7 @@ type ITop struct {
 	client *http.Client
 	mask   *strings.Replacer // hides our own secrets in what an iTop answers
 	self   atomic.Value      // string: our account's id there, once an entry of ours told it
+	waits  []time.Duration   // for an image without a ticket
 	guests chan struct{}     // messages kept before we know who sends them
 }
 
@@ -86,7 +87,7 @@ func New(cfg Config) (*ITop, error) {
 			return nil, fmt.Errorf("itop: %s %s: account %q has neither a token nor a user with a password", cfg.Contract, cfg.Side, a.User)
 		}
 	}
-	return &ITop{cfg: &cfg, client: newClient(cfg), mask: newMask(cfg), guests: make(chan struct{}, maxGuests)}, nil
+	return &ITop{cfg: &cfg, client: newClient(cfg), mask: newMask(cfg), waits: imageWaits(), guests: make(chan struct{}, maxGuests)}, nil
 }
 
 // authorised tells whether the credentials are one of the accounts'. All are

@@ -165,7 +165,7 @@ func (t *ITop) missing(fresh []entry, log string) error {
 		return unsure(true, "the %s entry was written but is not there: another write at the same moment took its place", log)
 	}
 	return &passerelle.Error{Op: "itop", Class: passerelle.Stuck,
-		Err:  fmt.Errorf("the %s entry was written, but none of the new entries there has its words (the last: « %s »)", log, t.quote(fresh[len(fresh)-1].text, 80)),
+		Err:  fmt.Errorf("the %s entry was written, but none of the new entries there has its words (the last is of %s)", log, fresh[len(fresh)-1].date),
 		Hint: "look at the ticket's " + log + ": drop this entry if its text is there, even altered; retry it if not"}
 }
 

@@ -56,10 +56,13 @@ func TestAnEntryBeyondRecognitionWaitsForAPerson(t *testing.T) {
 	key := s.ticket().Key
 	s.spoil = losing(" compte de l'établissement est bloqué")
 	_, err := s.itop.Deliver(t.Context(), s.entry(key, "private_log", longEntry), s.desk)
-	for _, word := range []string{"R-000001", "private_log", "depuis hier matin", "look at"} {
+	for _, word := range []string{"R-000001", "private_log", "the last is of 20", "look at"} {
 		if passerelle.ClassOf(err) != passerelle.Stuck || !strings.Contains(fmt.Sprint(err), word) {
 			t.Errorf("%v does not say %q", err, word)
 		}
+	}
+	if strings.Contains(fmt.Sprint(err), "depuis hier matin") {
+		t.Errorf("%v quotes a private journal (R16)", err)
 	}
 }
 

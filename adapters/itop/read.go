@@ -77,7 +77,7 @@ func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) 
 func (t *ITop) sameFile(ctx context.Context, f passerelle.File, ids []string) ([]string, error) {
 	var out []string
 	for _, id := range ids {
-		have, err := t.document(ctx, id, digest, func(passerelle.File) {})
+		have, err := t.document(ctx, "Attachment", id, digest, func(passerelle.File) {})
 		if errors.Is(err, errNoFile) {
 			continue // taken away meanwhile
 		}
@@ -98,17 +98,17 @@ func digest(r io.Reader) (passerelle.File, error) {
 	return passerelle.File{Size: n, Sum: hex.EncodeToString(h.Sum(nil))}, err
 }
 
-// errNoFile says that an attachment is not there, or holds nothing readable.
-var errNoFile = errors.New("the attachment is gone")
+// errNoFile says that a document is not there, or holds nothing readable.
+var errNoFile = errors.New("the file is gone")
 
-// document reads an attachment. Its bytes go through put as they come; drop
-// undoes that where the rest of the answer is bad.
-func (t *ITop) document(ctx context.Context, id string, put func(io.Reader) (passerelle.File, error), drop func(passerelle.File)) (passerelle.File, error) {
+// document reads an Attachment or InlineImage. Its bytes go through put as they
+// come; drop undoes that where the rest of the answer is bad.
+func (t *ITop) document(ctx context.Context, class, id string, put func(io.Reader) (passerelle.File, error), drop func(passerelle.File)) (passerelle.File, error) {
 	if err := numeric(id); err != nil {
 		return passerelle.File{}, err
 	}
 	var files []spliced
-	ans, err := t.call(ctx, call{body: query("Attachment", id, "contents"), read: func(r io.Reader) ([]byte, error) {
+	ans, err := t.call(ctx, call{body: query(class, id, "contents"), read: func(r io.Reader) ([]byte, error) {
 		s := &splicer{r: bufio.NewReaderSize(r, window), limit: math.MaxInt64, data: documentData, put: put, drop: drop}
 		err := s.splice()
 		files = s.files
@@ -116,7 +116,7 @@ func (t *ITop) document(ctx context.Context, id string, put func(io.Reader) (pas
 	}})
 	found := objects(ans)
 	if err == nil && (len(found) != 1 || len(files) != 1 || files[0].err != nil) {
-		err = &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("attachment %s: %w", id, errNoFile)}
+		err = &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("%s %s: %w", class, id, errNoFile)}
 	}
 	if err != nil {
 		for _, f := range files {
@@ -138,11 +138,12 @@ func documentData(p []step) bool {
 	return len(p) == 5 && p[0].name == "objects" && p[2].name == "fields" && p[3].name == "contents" && p[4].name == "data"
 }
 
-// Read returns the ticket's journals and attachments as events, oldest first.
+// Read returns the ticket's journals, the images that its texts show and its
+// attachments as events, oldest first.
 // Dates are iTop's local ones and order nothing: within a journal the order is
 // the array's.
 func (t *ITop) Read(ctx context.Context, key string) (*passerelle.Snapshot, error) {
-	f, err := t.ticket(ctx, key, "id,ref,status,last_update,public_log,private_log")
+	f, err := t.ticket(ctx, key, "id,ref,status,last_update,description,public_log,private_log")
 	if errors.Is(err, errGone) {
 		return &passerelle.Snapshot{Ref: passerelle.Ref{Key: key}, Gone: true}, nil
 	}
@@ -152,6 +153,7 @@ func (t *ITop) Read(ctx context.Context, key string) (*passerelle.Snapshot, erro
 	s := &passerelle.Snapshot{Ref: passerelle.Ref{Key: key, Number: f.Get("ref").String()},
 		Fields: map[string]string{"status": f.Get("status").String(), "last_update": f.Get("last_update").String()}}
 	s.Events = byDate(t.logEvents(key, "private_log", passerelle.PrivateLog, f), t.logEvents(key, "public_log", passerelle.PublicLog, f))
+	s.Events = append(s.Events, t.inlineImages(key, f.Get("description").String(), s.Events)...)
 	ids, err := t.attachmentIDs(ctx, key)
 	if err != nil {
 		return nil, err
@@ -190,16 +192,25 @@ func (t *ITop) logEvents(key, log string, k passerelle.Kind, ticket gjson.Result
 	return out
 }
 
-// Fetch brings an attachment's bytes into the spool, as they come.
-func (t *ITop) Fetch(ctx context.Context, e *passerelle.Event, files passerelle.Spool) error {
+// fetch brings the bytes of a document into the spool, as they come.
+func (t *ITop) fetch(ctx context.Context, class, id string, files passerelle.Spool) (passerelle.File, error) {
 	put := func(r io.Reader) (passerelle.File, error) {
 		f, err := files.Put(ctx, r)
 		if err != nil {
-			err = passerelle.Errorf(passerelle.Temporary, "itop", "attachment %s: %w", e.Source, err)
+			err = passerelle.Errorf(passerelle.Temporary, "itop", "%s %s: %w", class, id, err)
 		}
 		return f, err
 	}
-	f, err := t.document(ctx, e.Source, put, func(f passerelle.File) { files.Release(f) })
+	return t.document(ctx, class, id, put, func(f passerelle.File) { files.Release(f) })
+}
+
+// Fetch brings the bytes of an attachment, or of an image that was pasted into a
+// text, into the spool.
+func (t *ITop) Fetch(ctx context.Context, e *passerelle.Event, files passerelle.Spool) error {
+	if id, is := strings.CutPrefix(e.Source, inlineSource); is {
+		return t.fetchInline(ctx, e, id, files)
+	}
+	f, err := t.fetch(ctx, "Attachment", e.Source, files)
 	if err != nil {
 		return err
 	}

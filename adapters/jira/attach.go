@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -71,10 +72,36 @@ func (j *Jira) upload(ctx context.Context, m *passerelle.Message, f passerelle.F
 	if made.Get("id").String() == "" {
 		return nil, c.fail(passerelle.Unsure, "", "the answer names no attachment")
 	}
-	if made.Get("size").Int() != f.Size {
-		return nil, j.withdraw(ctx, c, made, f)
+	j.sent.note(made.Get("id").String(), m.ID)
+	unread, err := j.arrived(ctx, c, made, f)
+	if err != nil {
+		return nil, err
 	}
-	return j.attachedReceipt(ctx, m, made)
+	r := j.attachedReceipt(ctx, m, made)
+	if unread != nil {
+		r.Note += ", not read back: " + unread.Error()
+	}
+	return r, nil
+}
+
+// arrived compares what Jira holds with what was sent, and takes a damaged file
+// back (R24). unread is why Jira does not let us read what it took: its word for
+// the size must do then.
+func (j *Jira) arrived(ctx context.Context, c call, made gjson.Result, f passerelle.File) (unread, err error) {
+	have := attachment{id: made.Get("id").String(), size: made.Get("size").Int(), content: made.Get("content").String()}
+	if have.size != f.Size {
+		return nil, j.withdraw(ctx, c, have, f, fmt.Sprintf("with %d bytes of %d", have.size, f.Size))
+	}
+	same, err := j.sameContent(ctx, call{op: attachOp, ticket: c.ticket, method: http.MethodGet}, have, f.Sum)
+	switch class := passerelle.ClassOf(err); {
+	case err != nil && (class == passerelle.Stuck || class == passerelle.Denied):
+		return err, nil
+	case err != nil: // it is there, and a probe will tell
+		return nil, c.fail(passerelle.Unsure, "", "%q is attachment %s, but was not read back: %w", f.Name, have.id, err)
+	case !same:
+		return nil, j.withdraw(ctx, c, have, f, fmt.Sprintf("with other content (not the SHA-256 %.12s…)", f.Sum))
+	}
+	return nil, nil
 }
 
 // form is a multipart body with one file, of which only the frame is held in
@@ -144,28 +171,26 @@ func safeType(mime string) string {
 }
 
 // withdraw takes back a file that arrived damaged, so that it can be sent again.
-func (j *Jira) withdraw(ctx context.Context, c call, made gjson.Result, f passerelle.File) error {
-	id, size := made.Get("id").String(), made.Get("size").Int()
-	_, err := j.do(ctx, call{op: attachOp, ticket: c.ticket, method: http.MethodDelete, path: "/rest/api/2/attachment/" + url.PathEscape(id), writes: true})
+func (j *Jira) withdraw(ctx context.Context, c call, have attachment, f passerelle.File, how string) error {
+	_, err := j.do(ctx, call{op: attachOp, ticket: c.ticket, method: http.MethodDelete, path: "/rest/api/2/attachment/" + url.PathEscape(have.id), writes: true})
 	if err != nil {
-		return c.fail(passerelle.Stuck, "delete attachment "+id+" in Jira, then retry", "%q arrived with %d bytes of %d and cannot be taken back: %w", f.Name, size, f.Size, err)
+		return c.fail(passerelle.Stuck, "delete attachment "+have.id+" in Jira, then retry", "%q arrived %s and cannot be taken back: %w", f.Name, how, err)
 	}
-	return c.fail(passerelle.Temporary, "", "%q arrived with %d bytes of %d and was taken back", f.Name, size, f.Size)
+	return c.fail(passerelle.Temporary, "", "%q arrived %s and was taken back", f.Name, how)
 }
 
-func (j *Jira) attachedReceipt(ctx context.Context, m *passerelle.Message, made gjson.Result) (*passerelle.Receipt, error) {
+func (j *Jira) attachedReceipt(ctx context.Context, m *passerelle.Message, made gjson.Result) *passerelle.Receipt {
 	id, issue := made.Get("id").String(), m.Key
-	j.sent.note(id, m.ID)
 	r := &passerelle.Receipt{Note: "attachment " + made.Get("filename").String()}
 	if !numeric(issue) {
 		full, err := j.issue(ctx, attachOp, m)
 		if err != nil {
-			return r, nil // our account tells later that the file is ours
+			return r // our account tells later that the file is ours
 		}
 		issue = full.Get("id").String()
 	}
 	r.Names = []string{fileName(issue, id)}
-	return r, nil
+	return r
 }
 
 // probeAttach looks at the newest file of our account that is not known to be

@@ -310,26 +310,51 @@ func TestAttachmentThatCannotGo(t *testing.T) {
 	same(t, "attachments", b.writes("attachment"), 0)
 }
 
-func TestDamagedUploadIsTakenBack(t *testing.T) {
-	b := newBench(t)
-	id := b.issue()
-	b.jira = b.adapter(nil, jira.Transport(eater{}))
-	m := to(b.fileMessage("x.txt", "whole"), id, "m1")
-	b.refuses(m, passerelle.Temporary, "arrived with 4 bytes of 5", "taken back")
-	same(t, "attachments", len(b.fields(id)["attachment"].([]any)), 0)
-	same(t, "attachments once there", b.writes("attachment"), 1)
+// R24: content is checked after the upload, by its sum and not by its size alone.
+func TestR24DamagedUploadIsTakenBack(t *testing.T) {
+	for now, how := range map[string]string{"hole": "arrived with 4 bytes of 5", "whale": "arrived with other content"} {
+		b := newBench(t)
+		id := b.issue()
+		b.jira = b.adapter(nil, jira.Transport(eater{now}))
+		m := to(b.fileMessage("x.txt", "whole"), id, "m1")
+		b.refuses(m, passerelle.Temporary, how, "taken back")
+		same(t, "attachments", len(b.fields(id)["attachment"].([]any)), 0)
+		same(t, "attachments once there", b.writes("attachment"), 1)
+		b.jira = b.adapter(nil)
+		b.deliver(m)
+		same(t, "attachments at last", len(b.fields(id)["attachment"].([]any)), 1)
+	}
 }
 
-// eater loses a byte of an upload on its way.
-type eater struct{}
+// R24: what cannot be read back is not sent twice: a probe finds it, and where
+// Jira does not let us read at all its word for the size must do.
+func TestR24UploadThatIsNotReadBack(t *testing.T) {
+	b := newBench(t)
+	id := b.issue()
+	m := to(b.fileMessage("x.txt", "whole"), id, "m1")
+	b.fault(fault.Rule{Match: "/secure/", Kind: fault.Status, Code: 503, Times: 1})
+	b.refuses(m, passerelle.Unsure, "was not read back")
+	if r, err := b.probe(m); err != nil || len(r.Names) != 1 {
+		t.Fatal(r, err)
+	}
+	b.fault(fault.Rule{Match: "/secure/", Kind: fault.Status, Code: 403, Times: 1})
+	r := b.deliver(to(b.fileMessage("y.txt", "whole"), id, "m2"))
+	if len(r.Names) != 1 || !strings.Contains(r.Note, "not read back") {
+		t.Errorf("%+v", r)
+	}
+	same(t, "attachments", b.writes("attachment"), 2)
+}
 
-func (eater) RoundTrip(r *http.Request) (*http.Response, error) {
+// eater changes an upload on its way.
+type eater struct{ now string }
+
+func (e eater) RoundTrip(r *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(r.URL.Path, "/attachments") {
 		raw, err := io.ReadAll(r.Body)
 		if err != nil {
 			return nil, err
 		}
-		raw = bytes.Replace(raw, []byte("whole"), []byte("hole"), 1)
+		raw = bytes.Replace(raw, []byte("whole"), []byte(e.now), 1)
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(raw)), int64(len(raw))
 	}
 	return http.DefaultTransport.RoundTrip(r)

@@ -3,6 +3,7 @@ package jira_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -101,6 +102,36 @@ func TestR16VisibilityFailsClosed(t *testing.T) {
 		same(t, c.name+" name", strings.HasSuffix(list[i].Names[0], "/public"), c.public)
 	}
 	same(t, "role", list[len(cases)].Kind, passerelle.PrivateLog)
+}
+
+// R16: Cloud, and apps, say it beside the property. Both must allow it.
+func TestR16JsdPublicFailsClosed(t *testing.T) {
+	const property = `"properties":[{"key":"sd.public.comment","value":%s}]`
+	for _, c := range []struct {
+		jsd, property string
+		public        bool
+	}{
+		{`true`, ``, true}, {`false`, ``, false}, {`null`, ``, false}, {`"true"`, ``, false}, {`1`, ``, false},
+		{`true`, `{"internal":false}`, true}, {`false`, `{"internal":false}`, false}, {`true`, `{"internal":true}`, false},
+		{`true`, `{"internal":"false"}`, false}, {`true`, `null`, false}, {`true`, `{}`, false},
+	} {
+		props := `"properties":[]`
+		if c.property != "" {
+			props = fmt.Sprintf(property, c.property)
+		}
+		answers := map[string]string{
+			"/jira/rest/api/2/myself":               `{"name":"gateway","key":"k"}`,
+			"/jira/rest/api/2/issue/7":              `{"id":"7","key":"P-1","fields":{}}`,
+			"/jira/rest/api/2/issue/7/comment":      `{"total":1,"comments":[{"id":"8","body":"x","jsdPublic":` + c.jsd + `,` + props + `}]}`,
+			"/jira/rest/api/2/comment/8/properties": `{"keys":[]}`,
+		}
+		j := stub(t, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, answers[r.URL.Path]) })
+		s, err := j.Read(context.Background(), "7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "jsdPublic "+c.jsd+" "+c.property, s.Events[0].Kind == passerelle.PublicLog, c.public)
+	}
 }
 
 func TestR16UnreadablePropertyIsPrivate(t *testing.T) {

@@ -8,7 +8,8 @@
 // rules. Its sections are played in order, the name says what each is:
 //
 //	-- with contract.yaml --  keys that stand in for the contract's own, or
-//	                          another file as a whole: to show a switch
+//	                          another file as a whole: to show a switch, or
+//	                          with demo/stage.yaml other tools
 //	-- requester does --      what the agent does there. At an iTop: a JSON
 //	-- partner does --        operation of its REST, done at the console. At a
 //	                          Jira: "POST /path", an empty line, the JSON body
@@ -24,7 +25,8 @@
 //
 // A section that is missing means silence: a tool that hears something where
 // the conversation has no "hears" fails it. $TICKET, $NUMBER, $ISSUE, $ISSUEID
-// and $OWN stand for the references of the pair.
+// and $OWN stand for the references of the pair, $BYTES(1000) for a file of a
+// thousand bytes, in base64.
 package conversation
 
 import (

@@ -23,7 +23,7 @@ type Creation struct {
 	Line    int               // in creates.csv
 	Says    map[string]string // columns "says field": what differs from the create of acts.txtar
 	Without []string          // fields that the create leaves out
-	Hears   map[string]string // columns "hears path": where in the partner's message, in gjson's syntax
+	Hears   map[string]string // columns "hears path": where in the partner's message, in gjson's syntax; "(nothing)" is not there
 	Told    string            // words of the refusal, for a create that is refused
 	Rule    string
 }
@@ -140,7 +140,11 @@ func (c *Creation) differs(told, made string) string {
 		fmt.Fprintf(&b, "\n hears %s though it was refused", made)
 	}
 	for _, path := range slices.Sorted(maps.Keys(c.Hears)) {
-		if is := gjson.Get(made, path).String(); is != c.Hears[path] {
+		is := gjson.Get(made, path).String()
+		if is == "" {
+			is = "(nothing)"
+		}
+		if is != c.Hears[path] {
 			fmt.Fprintf(&b, "\n hears %s %q, want %q", path, is, c.Hears[path])
 		}
 	}

@@ -16,6 +16,16 @@ import (
 // 90, 91 … of the status that it leads to, in the fixture's order. There is a
 // second project, AUTRE, to move issues to. With quiet it has no webhook.
 func (r *rig) freeJira(dir string, quiet bool) error {
+	return r.otherJira(dir, quiet, func(fixture *jirasim.Fixture) {
+		for i := range fixture.Workflows {
+			fixture.Workflows[i].Transitions = append(fixture.Workflows[i].Transitions, missing(fixture.Statuses, fixture.Workflows[i].Transitions)...)
+		}
+		fixture.Projects = append(fixture.Projects, jirasim.Project{Key: "AUTRE", ID: "19999", Name: "Autre", Workflow: fixture.Projects[0].Workflow, NextNumber: 1})
+	})
+}
+
+// otherJira gives the rig a Jira whose fixture is changed.
+func (r *rig) otherJira(dir string, quiet bool, change func(*jirasim.Fixture)) error {
 	f, err := os.Open(filepath.Join(dir, "demo", r.stage.Partner.Data))
 	if err != nil {
 		return err
@@ -25,10 +35,7 @@ func (r *rig) freeJira(dir string, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	for i := range fixture.Workflows {
-		fixture.Workflows[i].Transitions = append(fixture.Workflows[i].Transitions, missing(fixture.Statuses, fixture.Workflows[i].Transitions)...)
-	}
-	fixture.Projects = append(fixture.Projects, jirasim.Project{Key: "AUTRE", ID: "19999", Name: "Autre", Workflow: fixture.Projects[0].Workflow, NextNumber: 1})
+	change(fixture)
 	sim, err := jirasim.New(fixture)
 	if err != nil {
 		return err

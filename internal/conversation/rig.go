@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"passerelle"
@@ -30,7 +31,9 @@ type rig struct {
 	tools    map[passerelle.Side]*trial.Tool
 	ears     map[passerelle.Side]*ear
 	relay    *relay.Relay
-	public   string // address of the gateway's faces
+	public   string       // address of the gateway's faces
+	admin    http.Handler // the operators' API
+	logged   lines        // all that the gateway wrote in its log
 	stops    []func() error
 	ended    chan error
 	cancel   context.CancelFunc
@@ -52,7 +55,7 @@ func newRig(ctx context.Context, dir string, with overlay) (r *rig, err error) {
 	if r.contract, err = mapping.Load(with.over(os.DirFS(dir))); err != nil {
 		return r, err
 	}
-	if r.stage, err = trial.Load(dir); err != nil {
+	if r.stage, err = stage(dir, with); err != nil {
 		return r, err
 	}
 	for _, side := range trial.Sides {
@@ -63,15 +66,26 @@ func newRig(ctx context.Context, dir string, with overlay) (r *rig, err error) {
 	return r, r.start()
 }
 
+// stage is who plays the tools: the folder's stage, or the overlay's.
+func stage(dir string, with overlay) (*trial.Stage, error) {
+	b, is := with[trial.StageFile]
+	if !is {
+		return trial.Load(dir)
+	}
+	s, err := trial.Parse(dir, b)
+	if err != nil {
+		return nil, fmt.Errorf("with %s: %w", trial.StageFile, err)
+	}
+	return s, nil
+}
+
 func (r *rig) open(side passerelle.Side) error {
 	t, err := r.stage.Open(side)
 	if err != nil {
 		return err
 	}
-	r.tools[side], r.ears[side] = t, &ear{next: t, hear: hearITop}
-	if t.Kind == trial.Jira {
-		r.ears[side].hear = hearJira
-	}
+	hear := map[string]func(*http.Request, []byte) string{trial.ITop: hearITop, trial.Jira: hearJira, trial.Agent: hearAgent}
+	r.tools[side], r.ears[side] = t, &ear{next: t, hear: hear[t.Kind]}
 	t.URL, err = r.serve(r.ears[side])
 	return err
 }
@@ -98,11 +112,11 @@ func (r *rig) start() (err error) {
 	if link.Partner, err = r.stage.Connect(passerelle.Partner, r.tools[passerelle.Partner].URL, token, trial.InMemory); err != nil {
 		return err
 	}
-	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute}, slog.New(slog.DiscardHandler))
+	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute}, slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		return err
 	}
-	r.relay = g.Relay
+	r.relay, r.admin = g.Relay, g.Admin
 	if r.public, err = r.serve(g.Public); err != nil {
 		return err
 	}
@@ -257,4 +271,23 @@ func (r *rig) end() (string, error) {
 		fmt.Fprintf(&b, "  parked: %s to the %s: %s\n", e.Template, e.To, e.Error)
 	}
 	return b.String(), nil
+}
+
+// lines keeps what is written to it.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write keeps p.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -343,7 +343,7 @@ func (j *judgement) racing(e *passerelle.Event) bool {
 	if !journal || e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
 		return false // a create shows the newest entry too, whoever wrote it
 	}
-	ours, ok := j.r.writing.Load(lockKey(dest, j.link.ID))
+	ours, ok := j.r.writing.Load(ticketKey(dest, j.link))
 	if !ok {
 		return false
 	}

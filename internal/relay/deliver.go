@@ -34,17 +34,21 @@ func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
 		}
 		// What was lent is finished even when ctx ends: a graceful stop loses
 		// nothing and leaves no outcome unknown.
-		r.carry(context.WithoutCancel(ctx), dest, e)
+		r.carry(ctx, dest, e)
 	}
 }
 
-// carry brings one loan to its end.
-func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
-	key := lockKey(dest, e.Link)
+// carry brings one loan to its end, even when stop ends.
+func (r *Relay) carry(stop context.Context, dest outbox.Dest, e *outbox.Entry) {
+	ctx := context.WithoutCancel(stop)
 	defer r.progress.begin("entry "+strconv.FormatUint(e.ID, 10), dest)()
-	defer r.locks.lock(key)()
-	r.writing.Store(key, e.Event)
-	defer r.writing.Delete(key)
+	defer r.locks.lock(lockKey(dest, e.Link))()
+	if l, err := r.Store.Find(ctx, e.Contract, passerelle.Broker, e.Link); err == nil { // the delivery tells of an error
+		key := ticketKey(dest, l)
+		defer r.locks.lock(key)()
+		r.writing.Store(key, e.Event)
+		defer r.writing.Delete(key)
+	}
 	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
 	var o outbox.Outcome
 	if _, closed := r.gates[dest].closed(); closed { // it fell while we waited for work
@@ -53,7 +57,7 @@ func (r *Relay) carry(ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	} else {
 		o = d.safely()
 	}
-	persist(func() error { return r.Store.Settle(ctx, e, o) }, func(err error) {
+	persist(stop, func() error { return r.Store.Settle(ctx, e, o) }, func(err error) {
 		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
 	})
 	level := r.Log.Info

@@ -45,7 +45,7 @@ func TestR23APushedImageIsLookedFor(t *testing.T) {
 func TestR23AnImageInTheTextIsAFile(t *testing.T) {
 	run(t, func(s *stage) {
 		s.must(createEvent())
-		s.must(event(passerelle.PublicLog, "log#1", "public_log", point+point+`<img src="cid:1" alt="courriel"><img src="data:text/html,x" alt="page">`))
+		s.must(event(passerelle.PublicLog, "log#1", "public_log", point+`<img src="data:image/png;base64,aGVsbG8="><img src="cid:1" alt="courriel"><img src="data:text/html,x" alt="page">`))
 		s.must(event(passerelle.PrivateLog, "log#2", "private_log", `<img src="data:image/png;base64,c2VjcmV0" alt="caché">`+apart))
 		time.Sleep(time.Minute)
 		files := s.attached()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,8 +73,8 @@ const (
 	longestCommit = 30 * time.Second
 )
 
-// Stuck tells what does not move though it should: deliveries and readings that
-// never end, entries and hints that are due and that nobody takes, changes that
+// Stuck tells what does not move though it should: a disk that takes nothing,
+// deliveries and readings that never end, entries and hints that are due and that nobody takes, changes that
 // do not reach the disk. Nothing in it means that the gateway works. A
 // destination in trouble is no stuck worker: /metrics tells of it.
 func (r *Relay) Stuck(ctx context.Context) []string {
@@ -82,6 +83,9 @@ func (r *Relay) Stuck(ctx context.Context) []string {
 		return []string{"the outbox does not answer: " + err.Error()}
 	}
 	out := r.progress.slow()
+	if err := r.Store.Ready(ctx); err != nil {
+		out = append(out, "nothing can be stored: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	if since := s.Committing; !since.IsZero() && time.Since(since) > longestCommit {
 		out = append(out, fmt.Sprintf("a change has been waiting for the disk for %v", time.Since(since).Round(time.Second)))
 	}

@@ -27,12 +27,13 @@ func (r *Relay) reader(ctx context.Context, dest outbox.Dest) {
 			}
 			continue
 		}
-		r.look(context.WithoutCancel(ctx), l)
+		r.look(ctx, l)
 	}
 }
 
-// look reads one ticket; a failure puts it off.
-func (r *Relay) look(ctx context.Context, l *outbox.Look) {
+// look reads one ticket, even when stop ends; a failure puts it off.
+func (r *Relay) look(stop context.Context, l *outbox.Look) {
+	ctx := context.WithoutCancel(stop)
 	defer r.progress.begin("reading a ticket", outbox.Dest{Contract: l.Contract, Side: l.Side})()
 	err := r.safely(ctx, l)
 	if g := r.gates[outbox.Dest{Contract: l.Contract, Side: l.Side}]; err != nil && passerelle.ClassOf(err) == passerelle.Denied {
@@ -47,24 +48,30 @@ func (r *Relay) look(ctx context.Context, l *outbox.Look) {
 		}
 		r.Log.Warn("reading a ticket failed", "contract", l.Contract, "side", l.Side, "key", l.Key, "tries", l.Tries, "class", passerelle.ClassOf(err), "error", err, "again", again)
 	}
-	persist(func() error { return r.Store.Looked(ctx, l, again, err) }, func(err error) {
+	persist(stop, func() error { return r.Store.Looked(ctx, l, again, err) }, func(err error) {
 		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
 	})
 }
 
-// persist does something until the store takes it: what is on loan would
-// otherwise stay so until a restart. It gives up after a minute, and when the
-// store is closed or the loan is over.
-func persist(do func() error, told func(error)) {
-	for try := 0; ; try++ {
+// persist does something until the store takes it, however long the disk is
+// full: what is on loan would otherwise stay so until a restart. It ends when the
+// store is closed or the loan is over, and some seconds after stop ends.
+func persist(stop context.Context, do func() error, told func(error)) {
+	wait, left := time.Second, 10
+	for {
 		err := do()
 		if err == nil {
 			return
 		}
 		told(err)
-		if errors.Is(err, outbox.ErrLost) || errors.Is(err, outbox.ErrClosed) || try == 60 {
+		if errors.Is(err, outbox.ErrLost) || errors.Is(err, outbox.ErrClosed) || left == 0 {
 			return
 		}
+		if pause(stop, wait) {
+			wait = min(2*wait, 30*time.Second)
+			continue
+		}
+		left--
 		time.Sleep(time.Second)
 	}
 }
@@ -104,6 +111,7 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 		return nil // never escalated: what it holds is read then (R29)
 	}
 	defer r.locks.lock(lockKey(dest, link.ID))()
+	defer r.locks.lock(ticketKey(dest, link))()
 	// Read under the lock: what we write there ourselves is either all noted as
 	// seen by now, or not begun.
 	snap, err := tool.Watch.Read(ctx, l.Key)
@@ -262,7 +270,7 @@ func (p *reading) staysBehind(e *passerelle.Event, left []outbox.Name) (bool, er
 	if p.c.AtEscalation.PublicLog == "none" { // seen, but not carried
 		return true, nil
 	}
-	fresh, err := p.fresh(in)
+	fresh, err := p.r.unseenOf(p.ctx, in)
 	return len(fresh) == len(in), err
 }
 
@@ -276,20 +284,6 @@ func newest(events []*passerelle.Event, k passerelle.Kind) *passerelle.Event {
 	return nil
 }
 
-func (p *reading) fresh(names []outbox.Name) ([]outbox.Name, error) {
-	seen, err := p.r.Store.Seen(p.ctx, names...)
-	if err != nil {
-		return nil, err
-	}
-	var out []outbox.Name
-	for _, n := range names {
-		if !seen[n.Name] {
-			out = append(out, n)
-		}
-	}
-	return out, nil
-}
-
 // record makes names seen without an event (echoes, and what stays behind), and
 // changes the link with it where change is given.
 func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) error {
@@ -298,7 +292,7 @@ func (p *reading) record(names []outbox.Name, change func(*passerelle.Link)) err
 		if err != nil {
 			return err
 		}
-		fresh, err := p.fresh(names)
+		fresh, err := p.r.unseenOf(p.ctx, names)
 		if err != nil || len(fresh) == 0 && change == nil {
 			return err
 		}

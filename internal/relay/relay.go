@@ -148,7 +148,7 @@ type keyed struct {
 }
 
 type held struct {
-	mu sync.Mutex
+	by chan struct{} // holds who has it; a channel, so that synctest sees who waits
 	n  int
 }
 
@@ -160,14 +160,14 @@ func (k *keyed) lock(key string) func() {
 	}
 	h := k.m[key]
 	if h == nil {
-		h = &held{}
+		h = &held{by: make(chan struct{}, 1)}
 		k.m[key] = h
 	}
 	h.n++
 	k.mu.Unlock()
-	h.mu.Lock()
+	h.by <- struct{}{}
 	return func() {
-		h.mu.Unlock()
+		<-h.by
 		k.mu.Lock()
 		if h.n--; h.n == 0 {
 			delete(k.m, key)
@@ -195,4 +195,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 func lockKey(d outbox.Dest, link string) string {
 	return fmt.Sprintf("%s\x00%s\x00%s", d.Contract, d.Side, link)
+}
+
+// ticketKey is the lock of a ticket in its tool: one that was escalated again
+// belongs to two links (R31). It is taken after that of the link, and stands for
+// the link while there is no ticket.
+func ticketKey(d outbox.Dest, l *passerelle.Link) string {
+	if key := l.Ref(d.Side).Key; key != "" {
+		return lockKey(d, "ticket\x00"+key)
+	}
+	return lockKey(d, "none\x00"+l.ID)
 }

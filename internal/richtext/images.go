@@ -52,14 +52,33 @@ func (r *htmlReader) imageText(a attributes) string {
 	if isDot(a) {
 		return ""
 	}
-	name := imageName(a)
-	if r.rendered && strings.HasPrefix(name, "thumb_") && fileName(r.link) != "" {
-		name = fileName(r.link)
+	i := Image{ID: a["data-img-id"], Name: imageName(a)}
+	if r.rendered && strings.HasPrefix(i.Name, "thumb_") && fileName(r.link) != "" {
+		i.Name = fileName(r.link)
 	}
-	if name != "" {
-		return "[image: " + name + "]"
+	return "[" + i.Called() + "]"
+}
+
+// Called is what people read of an image in a text: "image: name", "image", or
+// "image-2: name" and "image-2" where iTop stores it by that number.
+func (i Image) Called() string {
+	word, name := "image", i.Name
+	if IsImageID(i.ID) {
+		word = ImageWord(i.ID)
 	}
-	return "[image]"
+	if name == "" || word != "image" && name == i.ID {
+		return word
+	}
+	return word + ": " + name
+}
+
+// ImageWord is what an image that iTop stores apart is called wherever people
+// read of it: in the text that shows it, and at the beginning of its file's name.
+func ImageWord(id string) string { return "image-" + id }
+
+// IsImageID tells whether a text's data-img-id can be one of iTop's numbers.
+func IsImageID(id string) bool {
+	return id != "" && len(id) < 20 && strings.Trim(id, "0123456789") == ""
 }
 
 // isDot tells an image that is there to be fetched, not to be seen.

@@ -16,7 +16,8 @@ import "strings"
 
 // Clean returns html reduced to a small set of harmless tags, fit to be stored
 // in iTop: no script, style, event handler, form, frame, remote image or link
-// with an active scheme. Images become a visible reference, "[image: name]".
+// with an active scheme. Images become a visible reference, "[image: name]", or
+// "[image-2]" for one that iTop stores by that number.
 // The visible text is kept. Clean of a clean text is the same text.
 func Clean(html string) string {
 	return writeHTML(readHTML(html, false))

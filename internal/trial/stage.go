@@ -22,8 +22,9 @@ import (
 
 // Kinds of tools that a stage can have.
 const (
-	ITop = "itop"
-	Jira = "jira"
+	ITop  = "itop"
+	Jira  = "jira"
+	Agent = "agent" // a partner's own, which takes the contract's messages; in conversations only
 )
 
 // Stage is a contract's demo/stage.yaml: its two tools, simulated.
@@ -35,8 +36,8 @@ type Stage struct {
 
 // Role is how one side's tool is played.
 type Role struct {
-	Kind     string  `yaml:"kind"`     // itop or jira
-	Data     string  `yaml:"data"`     // what it holds: a file beside stage.yaml
+	Kind     string  `yaml:"kind"`     // itop, jira or agent
+	Data     string  `yaml:"data"`     // what it holds: a file beside stage.yaml; not for an agent
 	Triggers string  `yaml:"triggers"` // itop: folder of the contract with triggers.csv and its payloads
 	Gateway  Account `yaml:"gateway"`  // our technical account there
 	Agent    Account `yaml:"agent"`    // who acts there
@@ -54,18 +55,33 @@ type Account struct {
 
 // Load reads the stage of a contract folder.
 func Load(dir string) (*Stage, error) {
-	file := filepath.Join(dir, "demo", "stage.yaml")
+	file := filepath.Join(dir, StageFile)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stage{dir: dir}
-	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(s); err != nil {
+	s, err := Parse(dir, b)
+	if err == nil && (s.Requester.Kind == Agent || s.Partner.Kind == Agent) {
+		err = fmt.Errorf("kind %q has nobody to act there (%s or %s)", Agent, ITop, Jira)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	return s, nil
+}
+
+// StageFile is the stage's place in a contract folder.
+const StageFile = "demo/stage.yaml"
+
+// Parse reads a stage whose other files lie in a contract folder.
+func Parse(dir string, b []byte) (*Stage, error) {
+	s := &Stage{dir: dir}
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(s); err != nil {
+		return nil, err
+	}
 	for _, side := range Sides {
-		if r := s.Role(side); r.Kind != ITop && r.Kind != Jira {
-			return nil, fmt.Errorf("%s: %s: kind %q can not be played (%s or %s)", file, side, r.Kind, ITop, Jira)
+		if r := s.Role(side); r.Kind != ITop && r.Kind != Jira && r.Kind != Agent {
+			return nil, fmt.Errorf("%s: kind %q can not be played (%s, %s or %s)", side, r.Kind, ITop, Jira, Agent)
 		}
 	}
 	return s, nil
@@ -113,7 +129,15 @@ func (s *Stage) Connect(side passerelle.Side, url, token string, secret Secret) 
 		out.ITop.BaseURL, out.ITop.User, out.ITop.Password, out.ITop.Accounts = url, r.Gateway.User, password, accounts
 		return out, nil
 	}
-	out.Jira, out.Agent = &adapters.Jira{}, &adapters.Agent{Accounts: accounts}
+	out.Agent = &adapters.Agent{Accounts: accounts}
+	if r.Kind == Agent {
+		if err := r.settings(out.Agent); err != nil {
+			return out, err
+		}
+		out.Agent.URL, out.Agent.User, out.Agent.Password = url, r.Gateway.User, password
+		return out, nil
+	}
+	out.Jira = &adapters.Jira{}
 	if err := r.settings(out.Jira); err != nil {
 		return out, err
 	}

@@ -22,19 +22,24 @@ import (
 	"passerelle/adapters/jira/jirasim"
 )
 
-// Tool is one simulated tool. Exactly one of ITop and Jira is set.
+// Tool is one simulated tool. Exactly one of ITop, Jira and Taker is set.
 type Tool struct {
 	*Role
-	ITop *itopsim.Sim
-	Jira *jirasim.Sim
-	URL  string // where its agent finds it: set by whoever serves it
-	dir  string // of the contract
+	ITop  *itopsim.Sim
+	Jira  *jirasim.Sim
+	Taker *Taker
+	URL   string // where its agent finds it: set by whoever serves it
+	dir   string // of the contract
 }
 
 // Open makes one side's tool. It is an http.Handler, to be served; it pushes
 // nothing before Point.
 func (s *Stage) Open(side passerelle.Side) (*Tool, error) {
 	t := &Tool{Role: s.Role(side), dir: s.dir}
+	if t.Kind == Agent {
+		t.Taker = &Taker{}
+		return t, nil
+	}
 	f, err := os.Open(filepath.Join(s.dir, "demo", t.Data))
 	if err != nil {
 		return nil, err
@@ -66,26 +71,33 @@ func openJira(r io.Reader) (*jirasim.Sim, error) {
 
 // ServeHTTP is the tool's own service.
 func (t *Tool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if t.ITop != nil {
+	switch {
+	case t.ITop != nil:
 		t.ITop.ServeHTTP(w, r)
-		return
+	case t.Jira != nil:
+		t.Jira.ServeHTTP(w, r)
+	default:
+		t.Taker.ServeHTTP(w, r)
 	}
-	t.Jira.ServeHTTP(w, r)
 }
 
 // Close waits for what the tool is still pushing, and ends it.
 func (t *Tool) Close() {
-	if t.ITop != nil {
+	switch {
+	case t.ITop != nil:
 		t.ITop.Close()
-		return
+	case t.Jira != nil:
+		t.Jira.Close()
 	}
-	t.Jira.Close()
 }
 
 // Point has the tool push what happens to the gateway's faces below base (its
 // address, /contract/side), proving itself by token: as the contract tells its
 // administrator to set it up.
 func (t *Tool) Point(base, token string) error {
+	if t.Taker != nil {
+		return nil // who acts there says so
+	}
 	if t.Jira != nil {
 		t.Jira.SetWebhooks([]jirasim.Webhook{{Name: "passerelle", URL: base + "/" + adapters.WebhookPath, Secret: token,
 			Events: []string{"jira:issue_created", "jira:issue_updated", "comment_created", "comment_updated", "attachment_created"}}})
@@ -100,11 +112,12 @@ func (t *Tool) Point(base, token string) error {
 
 // Hush has the tool push nothing any more.
 func (t *Tool) Hush() {
-	if t.Jira != nil {
+	switch {
+	case t.ITop != nil:
+		t.ITop.SetTriggers(nil)
+	case t.Jira != nil:
 		t.Jira.SetWebhooks(nil)
-		return
 	}
-	t.ITop.SetTriggers(nil)
 }
 
 // triggers reads what the contract tells an iTop administrator to set up:
@@ -145,8 +158,11 @@ func (t *Tool) triggers(face, token string) ([]itopsim.Trigger, error) {
 // iTop's REST at the console; or a request to Jira, "METHOD /path", then the
 // JSON body, or "file: name" and a text.
 func (t *Tool) Say(ctx context.Context, text string) (gjson.Result, error) {
-	if t.ITop != nil {
+	switch {
+	case t.ITop != nil:
 		return t.Console(ctx, text)
+	case t.Taker != nil:
+		return gjson.Result{}, errors.New("an agent only says things")
 	}
 	head, body, _ := strings.Cut(text, "\n")
 	method, path, ok := strings.Cut(strings.TrimSpace(head), " ")
@@ -216,6 +232,9 @@ func (t *Tool) jira(ctx context.Context, method, path, kind, body string) (gjson
 	return ask(req)
 }
 
+// errNotFound says that the tool has no such thing.
+var errNotFound = errors.New("not found")
+
 func ask(req *http.Request) (gjson.Result, error) {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -225,6 +244,9 @@ func ask(req *http.Request) (gjson.Result, error) {
 	b, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode >= 300 {
 		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, res.Status, bytes.TrimSpace(b))
+		if res.StatusCode == http.StatusNotFound {
+			err = fmt.Errorf("%w: %w", errNotFound, err)
+		}
 	}
 	return gjson.ParseBytes(b), err
 }
@@ -232,8 +254,14 @@ func ask(req *http.Request) (gjson.Result, error) {
 // Status is what a ticket's people see of its state: iTop's status and team,
 // Jira's status.
 func (t *Tool) Status(ctx context.Context, ref passerelle.Ref) (string, error) {
+	if t.Taker != nil {
+		return "(unknown)", nil
+	}
 	if t.Jira != nil {
 		ans, err := t.Request(ctx, http.MethodGet, "/rest/api/2/issue/"+ref.Key+"?fields=status", "")
+		if errors.Is(err, errNotFound) {
+			return "deleted", nil
+		}
 		return ans.Get("fields.status.name").String(), err
 	}
 	ans, err := t.Read(ctx, `{"operation":"core/get","class":"UserRequest","key":"`+ref.Key+`","output_fields":"status,team_name"}`)

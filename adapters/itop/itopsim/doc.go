@@ -14,7 +14,9 @@
 //     Triggers limited to GUI:Console and GUI:Portal fire, last_update_by
 //     becomes customer, SUMiT's locks hold ("force": true beside "operation"
 //     goes round them in the console), and a created Attachment is first
-//     stored without its ticket, then attached, as when a form is submitted.
+//     stored without its ticket, then attached, as when a form is submitted. A
+//     created InlineImage is one that is pasted into a form: it becomes the
+//     ticket's when a person saves a text that shows it by data-img-id.
 //   - /sim/ is for tests and people, without authentication: never expose it.
 //     GET writes, sent, triggers, objects/{class}; PUT triggers, mode; and
 //     GET, POST, DELETE faults (see internal/fault).
@@ -41,8 +43,10 @@
 //   - core/get_related knows no relation, so it finds the starting objects only.
 //   - core/delete deletes tickets and attachments, nothing that others point at.
 //   - Triggers and actions come from the fixture, SetTriggers or /sim/triggers;
-//     they are not objects that REST could create. Inline images, link sets
-//     and TriggerOnPortalUpdate are not there.
+//     they are not objects that REST could create. Link sets and
+//     TriggerOnPortalUpdate are not there.
+//   - An inline image is tied to its ticket by the number in the text; iTop
+//     does it by the temp_id of the form.
 //   - Rights follow five profiles; see rights.go.
 //   - A lock of the console or the portal answers an error where iTop's form
 //     would hide the field.

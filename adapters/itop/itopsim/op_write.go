@@ -33,7 +33,9 @@ func (w *write) create(params object) (*answer, error) {
 	if err := w.assign(o, fields); err != nil {
 		return nil, err
 	}
-	if class == "Attachment" && w.person() {
+	if class == "InlineImage" && w.person() {
+		err = w.paste(o)
+	} else if class == "Attachment" && w.person() {
 		err = w.dropFile(o)
 	} else {
 		err = w.insert(o)

@@ -37,7 +37,7 @@ func (a *Account) may(m *model, r right, class string) bool {
 	case read:
 		return !history || a.has(ProfileInterface)
 	case create, modify:
-		return slices.Contains([]string{"UserRequest", "Attachment", "WorkOrder"}, class)
+		return slices.Contains([]string{"UserRequest", "Attachment", "InlineImage", "WorkOrder"}, class)
 	}
 	return class == "Attachment" && !a.has(ProfilePortal)
 }

@@ -69,7 +69,9 @@ func (w *write) insert(o *record) error {
 	}
 	w.sim.store.add(o)
 	w.historyCreate(o)
-	w.note(o, "create", changes(&record{class: o.class, vals: map[string]any{}}, o))
+	list := changes(&record{class: o.class, vals: map[string]any{}}, o)
+	w.note(o, "create", list)
+	w.keepImages(o, list)
 	w.fire(o, "create", nil)
 	return nil
 }
@@ -133,6 +135,7 @@ func (w *write) commit(o, before, draft *record) error {
 	}
 	w.historyUpdate(o, before, draft)
 	w.note(o, "update", list)
+	w.keepImages(o, list)
 	w.fireUpdate(o, before, list)
 	return nil
 }

@@ -17,7 +17,7 @@ var wikiMarks = []struct{ sign, tag string }{
 var (
 	wikiURL   = regexp.MustCompile(`^(?:https?|ftp)://[^\s<>"'|\]\\{}]*[^\s<>"'|\]\\{}.,;:!?()]`)
 	wikiColor = regexp.MustCompile(`^\{color:(#?[A-Za-z0-9]+)\}`)
-	wikiImage = regexp.MustCompile(`^!([^\s!|]+)(?:\|[^!]*)?!`)
+	wikiImage = regexp.MustCompile(`^!([^\s!|](?:[^!|\n]*\.[A-Za-z0-9]{2,5}))(?:\|[^!\n]*)?!`)
 )
 
 // wikiInline renders one line.
@@ -120,10 +120,10 @@ func wikiAnchor(target, label string) string {
 	return `<a href="` + html.EscapeString(strings.TrimSpace(target)) + `" class="external-link" target="_blank" rel="nofollow noopener">` + label + "</a>"
 }
 
-// wikiPicture: !image.png! or !image.png|thumbnail!.
+// wikiPicture: !image.png!, !my image.png! or !image.png|thumbnail!.
 func wikiPicture(text string, before rune, _ int) (string, int) {
 	p := wikiImage.FindStringSubmatch(text)
-	if p == nil || isWord(before) || !strings.Contains(p[1], ".") {
+	if p == nil || isWord(before) {
 		return "", 0
 	}
 	return `<span class="image-wrap" style=""><img src="` + html.EscapeString(url.PathEscape(p[1])) + `" style="border: 0px solid black" /></span>`, len(p[0])
