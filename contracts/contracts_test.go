@@ -5,9 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"passerelle/internal/conversation"
+	"passerelle/mapping"
 )
 
 var update = flag.Bool("update", false, "rewrite what the conversations hear")
@@ -48,4 +50,28 @@ func play(t *testing.T, dir, file string) {
 	if err := os.WriteFile(filepath.Join(dir, file), got, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestNames checks that a folder is called as its contract: name/version.
+func TestNames(t *testing.T) {
+	dirs, err := filepath.Glob("*/v*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		c, err := mapping.Load(os.DirFS(dir))
+		if err != nil {
+			t.Errorf("%s: %v", dir, err)
+		} else if wrong := misnamed(dir, c); wrong != "" {
+			t.Error(wrong)
+		}
+	}
+}
+
+// misnamed tells of a contract that is not what its folder is called.
+func misnamed(dir string, c *mapping.Contract) string {
+	if own := filepath.Join(c.Name, c.Version); !strings.HasSuffix("/"+filepath.ToSlash(dir), "/"+own) {
+		return dir + ": contract.yaml says " + own
+	}
+	return ""
 }
