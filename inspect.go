@@ -1,6 +1,11 @@
 package passerelle
 
-import "context"
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
 
 // Needs is what a contract needs of one side's tool, as plain data.
 type Needs struct {
@@ -69,6 +74,38 @@ type Finding struct {
 	What    string // "customfield_12030 (UAI)"; for what is not met, a whole sentence
 	Who     string // the files of the contract that need it; may be empty
 	Hint    string // what would work, and who must do it; empty where all is well
+}
+
+// Findings is a list that an inspection grows.
+type Findings []Finding
+
+// Add keeps a finding; one that is there already gets the further file that
+// needs it.
+func (l *Findings) Add(v Verdict, subject, what, who, hint string) {
+	f := Finding{Verdict: v, Subject: subject, What: what, Who: who, Hint: hint}
+	i := slices.IndexFunc(*l, func(o Finding) bool {
+		o.Who = who
+		return o == f
+	})
+	switch {
+	case i < 0:
+		*l = append(*l, f)
+	case who != "" && !strings.Contains((*l)[i].Who, who):
+		(*l)[i].Who += ", " + who
+	}
+}
+
+// Met keeps that something is there.
+func (l *Findings) Met(subject, what string) { l.Add(Met, subject, what, "", "") }
+
+// Stopped keeps that the tool could not be asked further.
+func (l *Findings) Stopped(tool string, err error) {
+	hint := "look at base_url and the network, and check again"
+	var e *Error
+	if errors.As(err, &e) && e.Hint != "" {
+		hint, err = e.Hint, e.Err
+	}
+	l.Add(Missing, tool, "the inspection ends here: "+err.Error(), "", hint)
 }
 
 // Inspector is a tool that can be asked whether it has what a contract needs.

@@ -3,7 +3,6 @@ package itop
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -22,7 +21,7 @@ var _ passerelle.Inspector = (*ITop)(nil)
 type inspection struct {
 	t     *ITop
 	n     *passerelle.Needs
-	found []passerelle.Finding
+	found passerelle.Findings
 	wants map[string]map[string][]string // class, attribute, the files that need it
 }
 
@@ -33,44 +32,17 @@ type inspection struct {
 func (t *ITop) Inspect(ctx context.Context, n *passerelle.Needs) []passerelle.Finding {
 	in := &inspection{t: t, n: n, wants: map[string]map[string][]string{}}
 	if t.cfg.BaseURL == "" {
-		in.add(passerelle.Unsaid, "iTop", "no base_url is configured: nothing is sent there, and nothing can be asked", "gateway.yaml", "give base_url and an account")
+		in.found.Add(passerelle.Unsaid, "iTop", "no base_url is configured: nothing is sent there, and nothing can be asked", "gateway.yaml", "give base_url and an account")
 		return in.found
 	}
 	for _, step := range []func(context.Context) error{in.operations, in.attributes, in.filters, in.teams, in.values, in.statuses} {
 		if err := step(ctx); err != nil {
-			in.stopped(err)
+			in.found.Stopped("iTop", err)
 			return in.found
 		}
 	}
 	in.unknowable()
 	return in.found
-}
-
-// add keeps a finding; one that is there already gets the further file that
-// needs it.
-func (in *inspection) add(v passerelle.Verdict, subject, what, who, hint string) {
-	f := passerelle.Finding{Verdict: v, Subject: subject, What: what, Who: who, Hint: hint}
-	i := slices.IndexFunc(in.found, func(o passerelle.Finding) bool {
-		o.Who = who
-		return o == f
-	})
-	switch {
-	case i < 0:
-		in.found = append(in.found, f)
-	case who != "" && !strings.Contains(in.found[i].Who, who):
-		in.found[i].Who += ", " + who
-	}
-}
-
-func (in *inspection) met(subject, what string) { in.add(passerelle.Met, subject, what, "", "") }
-
-func (in *inspection) stopped(err error) {
-	hint := "look at base_url and the network, and check again"
-	var e *passerelle.Error
-	if errors.As(err, &e) && e.Hint != "" {
-		hint, err = e.Hint, e.Err
-	}
-	in.add(passerelle.Missing, "iTop", "the inspection ends here: "+err.Error(), "", hint)
 }
 
 // ask makes a request; an answer of iTop's own, refusal or not, is no error.
@@ -95,13 +67,13 @@ func (in *inspection) operations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in.met("iTop", "the account may use the REST services")
+	in.found.Met("iTop", "the account may use the REST services")
 	for _, m := range in.n.Messages {
 		offered := slices.ContainsFunc(ans.Get("operations").Array(), func(o gjson.Result) bool { return o.Get("verb").String() == m.Op })
 		if offered {
-			in.met("operations", m.Op)
+			in.found.Met("operations", m.Op)
 		} else {
-			in.add(passerelle.Missing, "operations", m.Op+" is not offered", m.File, "iTop's administrator: install the extension that adds it (the contract's annex describes it)")
+			in.found.Add(passerelle.Missing, "operations", m.Op+" is not offered", m.File, "iTop's administrator: install the extension that adds it (the contract's annex describes it)")
 		}
 	}
 	return nil
@@ -169,10 +141,10 @@ func (in *inspection) class(ctx context.Context, class string, wants map[string]
 	case err != nil:
 		return err
 	case code == codeUnauthorised:
-		in.add(passerelle.Missing, "class "+class, "the account may not read it", wants[names[0]][0], "iTop's administrator: give the account's profile the right to read it")
+		in.found.Add(passerelle.Missing, "class "+class, "the account may not read it", wants[names[0]][0], "iTop's administrator: give the account's profile the right to read it")
 		return nil
 	case code != codeOK:
-		in.add(passerelle.Missing, "class "+class, noClass, wants[names[0]][0], "correct class in the contract and in gateway.yaml, or install what adds it")
+		in.found.Add(passerelle.Missing, "class "+class, noClass, wants[names[0]][0], "correct class in the contract and in gateway.yaml, or install what adds it")
 		return nil
 	}
 	_, code, err = in.read(ctx, class, nothing, strings.Join(names, ","))
@@ -180,11 +152,11 @@ func (in *inspection) class(ctx context.Context, class string, wants map[string]
 		if err == nil && code != codeOK {
 			var one int
 			if _, one, err = in.read(ctx, class, nothing, a); err == nil && one != codeOK {
-				in.add(passerelle.Missing, "class "+class, "no attribute "+a, strings.Join(wants[a], ", "), "iTop's administrator: add it to the data model; or correct the code in the contract")
+				in.found.Add(passerelle.Missing, "class "+class, "no attribute "+a, strings.Join(wants[a], ", "), "iTop's administrator: add it to the data model; or correct the code in the contract")
 				continue
 			}
 		}
-		in.met("class "+class, a)
+		in.found.Met("class "+class, a)
 	}
 	return err
 }
@@ -200,10 +172,10 @@ func (in *inspection) filters(ctx context.Context) error {
 		case err != nil:
 			return err
 		case code == codeOK:
-			in.met("filters of the triggers", r.Filter)
+			in.found.Met("filters of the triggers", r.Filter)
 		case code == codeUnauthorised: // told by class
 		default:
-			in.add(passerelle.Missing, "filters of the triggers", "iTop refuses « "+r.Filter+" »", "from-"+string(in.n.Side)+"/triggers.csv", "iTop's administrator: name the attributes as this iTop does, here and in the trigger")
+			in.found.Add(passerelle.Missing, "filters of the triggers", "iTop refuses « "+r.Filter+" »", "from-"+string(in.n.Side)+"/triggers.csv", "iTop's administrator: name the attributes as this iTop does, here and in the trigger")
 		}
 	}
 	return nil
@@ -217,11 +189,11 @@ func (in *inspection) teams(ctx context.Context) error {
 		case err != nil:
 			return err
 		case code != codeOK:
-			in.add(passerelle.Unsaid, "teams", "the account may not read teams", "", "look for « "+name+" » in iTop")
+			in.found.Add(passerelle.Unsaid, "teams", "the account may not read teams", "", "look for « "+name+" » in iTop")
 		case found == 0:
-			in.add(passerelle.Missing, "teams", "no team « "+name+" »", "from-"+string(in.n.Side)+"/triggers.csv", "iTop's administrator: create it; or correct the name there and in the triggers")
+			in.found.Add(passerelle.Missing, "teams", "no team « "+name+" »", "from-"+string(in.n.Side)+"/triggers.csv", "iTop's administrator: create it; or correct the name there and in the triggers")
 		default:
-			in.met("teams", "« "+name+" »")
+			in.found.Met("teams", "« "+name+" »")
 		}
 	}
 	return nil
@@ -264,11 +236,11 @@ func (in *inspection) value(ctx context.Context, class, file string, f passerell
 	case err != nil:
 		return err
 	case answer == codeOK && (f.Names || found > 0):
-		in.met(subject, what)
+		in.found.Met(subject, what)
 	case f.Names && answer == codeInternal && !in.lacks(class, f.Code):
-		in.add(passerelle.Missing, subject, what+": iTop has no such object", file, "iTop's administrator: create it; or correct its id in values.csv: ids differ from one iTop to the next")
+		in.found.Add(passerelle.Missing, subject, what+": iTop has no such object", file, "iTop's administrator: create it; or correct its id in values.csv: ids differ from one iTop to the next")
 	case answer == codeOK:
-		in.add(passerelle.Unsaid, subject, what+": no ticket has it yet", file, "REST does not list what an enumeration may hold: look at the data model")
+		in.found.Add(passerelle.Unsaid, subject, what+": no ticket has it yet", file, "REST does not list what an enumeration may hold: look at the data model")
 	}
 	return nil
 }
@@ -301,10 +273,10 @@ func (in *inspection) statuses(ctx context.Context) error {
 			}
 		}
 		if seen != "" {
-			in.met(subject, fmt.Sprintf("« %s » (%s)", seen, s.State))
+			in.found.Met(subject, fmt.Sprintf("« %s » (%s)", seen, s.State))
 			continue
 		}
-		in.add(passerelle.Unsaid, subject, fmt.Sprintf("%s (%s)", alternatives(s.Words), s.State), "values.csv", "REST lists no states, and no ticket was ever seen there: compare values.csv with the codes of iTop's life cycle")
+		in.found.Add(passerelle.Unsaid, subject, fmt.Sprintf("%s (%s)", alternatives(s.Words), s.State), "values.csv", "REST lists no states, and no ticket was ever seen there: compare values.csv with the codes of iTop's life cycle")
 	}
 	return nil
 }
@@ -316,9 +288,9 @@ func (in *inspection) unknowable() {
 	for _, m := range in.n.Messages {
 		for _, move := range m.Moves {
 			if m.Stimulus != "" {
-				in.add(passerelle.Unsaid, "stimuli", m.Stimulus+" from "+alternatives(move.From), m.File, "REST lists no stimuli, and tells one that is unknown from one that the state does not allow only by applying it: try each once by hand on a test ticket")
+				in.found.Add(passerelle.Unsaid, "stimuli", m.Stimulus+" from "+alternatives(move.From), m.File, "REST lists no stimuli, and tells one that is unknown from one that the state does not allow only by applying it: try each once by hand on a test ticket")
 			}
 		}
 	}
-	in.add(passerelle.Unsaid, "iTop", "whether the account may write tickets and files", "", "REST tells it only by refusing: look at the account's profiles")
+	in.found.Add(passerelle.Unsaid, "iTop", "whether the account may write tickets and files", "", "REST tells it only by refusing: look at the account's profiles")
 }

@@ -23,7 +23,7 @@ type inspection struct {
 	n       *passerelle.Needs
 	create  passerelle.MessageNeed // the template that creates issues; empty without one
 	project string
-	found   []passerelle.Finding
+	found   passerelle.Findings
 	fields  map[string]gjson.Result // all fields of this Jira, by id
 	issues  map[string]string       // an issue's key by the status it stands in; "" for none
 	edits   map[string]gjson.Result // an issue's edit screen, by its key
@@ -46,7 +46,7 @@ func (j *Jira) Inspect(ctx context.Context, n *passerelle.Needs) []passerelle.Fi
 	for _, step := range []func(context.Context) error{in.account, in.allFields, in.place, in.createScreen, in.statuses,
 		in.messages, in.markField, in.permissions, in.commentRights, in.attachments} {
 		if err := step(ctx); err != nil {
-			in.stopped(err)
+			in.found.Stopped("Jira", err)
 			break
 		}
 	}
@@ -62,36 +62,6 @@ func orElse(a, b string) string {
 
 // errEnough ends an inspection whose last finding says why.
 var errEnough = errors.New("there is nothing more to ask")
-
-func (in *inspection) stopped(err error) {
-	if errors.Is(err, errEnough) {
-		return
-	}
-	hint := "look at base_url and the network, and check again"
-	var e *passerelle.Error
-	if errors.As(err, &e) && e.Hint != "" {
-		hint, err = e.Hint, e.Err
-	}
-	in.add(passerelle.Missing, "Jira", "the inspection ends here: "+err.Error(), "", hint)
-}
-
-// add keeps a finding; one that is there already gets the further file that
-// needs it.
-func (in *inspection) add(v passerelle.Verdict, subject, what, who, hint string) {
-	f := passerelle.Finding{Verdict: v, Subject: subject, What: what, Who: who, Hint: hint}
-	i := slices.IndexFunc(in.found, func(o passerelle.Finding) bool {
-		o.Who = who
-		return o == f
-	})
-	switch {
-	case i < 0:
-		in.found = append(in.found, f)
-	case who != "" && !strings.Contains(in.found[i].Who, who):
-		in.found[i].Who += ", " + who
-	}
-}
-
-func (in *inspection) met(subject, what string) { in.add(passerelle.Met, subject, what, "", "") }
 
 // get reads from Jira. An error that says something about the thing asked for,
 // rather than about Jira or the account, is left to the caller by its status.
@@ -117,7 +87,7 @@ func (in *inspection) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in.met("Jira", "the account "+orElse(me.name, me.id)+" can log in")
+	in.found.Met("Jira", "the account "+orElse(me.name, me.id)+" can log in")
 	return nil
 }
 
@@ -135,7 +105,7 @@ func (in *inspection) allFields(ctx context.Context) error {
 // place looks for the project.
 func (in *inspection) place(ctx context.Context) error {
 	if in.project == "" {
-		in.add(passerelle.Missing, "Jira", "no project is named", in.create.File, "name it in the template, or as project in gateway.yaml")
+		in.found.Add(passerelle.Missing, "Jira", "no project is named", in.create.File, "name it in the template, or as project in gateway.yaml")
 		return errEnough
 	}
 	_, status, err := in.get(ctx, "project/"+url.PathEscape(in.project), nil)
@@ -143,11 +113,11 @@ func (in *inspection) place(ctx context.Context) error {
 		return err
 	}
 	if status != http.StatusOK {
-		in.add(passerelle.Missing, "Jira", "the account sees no project "+in.project, in.create.File,
+		in.found.Add(passerelle.Missing, "Jira", "the account sees no project "+in.project, in.create.File,
 			"Jira's administrator: create it, or give the account « Browse Projects » there; or correct the key in the contract")
 		return errEnough
 	}
-	in.met("Jira", "project "+in.project)
+	in.found.Met("Jira", "project "+in.project)
 	return nil
 }
 
@@ -159,7 +129,7 @@ func (in *inspection) statuses(ctx context.Context) error {
 	}
 	subject := "the statuses of " + in.project
 	if status != http.StatusOK {
-		in.add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not list them (HTTP %d)", status), "", "look at the project's workflow")
+		in.found.Add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not list them (HTTP %d)", status), "", "look at the project's workflow")
 		return nil
 	}
 	var there, all []gjson.Result
@@ -175,10 +145,10 @@ func (in *inspection) statuses(ctx context.Context) error {
 	for _, s := range in.n.Statuses {
 		for _, w := range s.Words {
 			if slices.ContainsFunc(there, func(v gjson.Result) bool { return goal(&passerelle.Message{Goals: []string{w}}, v) == 0 }) {
-				in.met(subject, "« "+w+" »")
+				in.found.Met(subject, "« "+w+" »")
 				continue
 			}
-			in.add(passerelle.Missing, subject, fmt.Sprintf("no status « %s » (state %s)", w, s.State), "values.csv",
+			in.found.Add(passerelle.Missing, subject, fmt.Sprintf("no status « %s » (state %s)", w, s.State), "values.csv",
 				"Jira's administrator: add it to the workflow; or correct values.csv (there are: "+listed(there)+")")
 		}
 	}
@@ -208,13 +178,13 @@ func (in *inspection) markField(ctx context.Context) error {
 	const subject = "the field of the gateway's own id (mark_field)"
 	switch {
 	case id == "":
-		in.add(passerelle.Unsaid, subject, "none is configured", "gateway.yaml", "name one: without it a create whose answer is lost waits for a person")
+		in.found.Add(passerelle.Unsaid, subject, "none is configured", "gateway.yaml", "name one: without it a create whose answer is lost waits for a person")
 		return nil
 	case !in.fields[id].Exists():
-		in.add(passerelle.Missing, subject, id+" does not exist in this Jira", "gateway.yaml", "the gateway's operator: correct mark_field")
+		in.found.Add(passerelle.Missing, subject, id+" does not exist in this Jira", "gateway.yaml", "the gateway's operator: correct mark_field")
 		return nil
 	case !slices.ContainsFunc(in.create.Fields, func(f passerelle.FieldNeed) bool { return f.Code == id }):
-		in.add(passerelle.Missing, subject, in.name(id)+" is not set when an issue is created", "gateway.yaml", "set it to $this->id$ in "+in.create.File+", or name the field that is")
+		in.found.Add(passerelle.Missing, subject, in.name(id)+" is not set when an issue is created", "gateway.yaml", "set it to $this->id$ in "+in.create.File+", or name the field that is")
 		return nil
 	}
 	status, _, err := in.search(ctx, in.j.query(in.project, "0"))
@@ -222,10 +192,10 @@ func (in *inspection) markField(ctx context.Context) error {
 		return err
 	}
 	if status != http.StatusOK {
-		in.add(passerelle.Missing, subject, in.name(id)+" cannot be searched", "gateway.yaml", "Jira's administrator: give the field a text searcher and rebuild the index")
+		in.found.Add(passerelle.Missing, subject, in.name(id)+" cannot be searched", "gateway.yaml", "Jira's administrator: give the field a text searcher and rebuild the index")
 		return nil
 	}
-	in.met(subject, in.name(id)+" can be searched")
+	in.found.Met(subject, in.name(id)+" can be searched")
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (in *inspection) way(ctx context.Context, m passerelle.MessageNeed, from, k
 	const subject = "the transitions"
 	what := "from « " + from + " » to " + join(quoted(to), " or ")
 	if key == "" {
-		in.add(passerelle.Unsaid, subject, what, m.File, "no issue of "+in.project+" stands in the first status now: bring a test issue there, and check again")
+		in.found.Add(passerelle.Unsaid, subject, what, m.File, "no issue of "+in.project+" stands in the first status now: bring a test issue there, and check again")
 		return nil
 	}
 	msg := &passerelle.Message{Key: key, Goals: to}
@@ -59,15 +59,15 @@ func (in *inspection) way(ctx context.Context, m passerelle.MessageNeed, from, k
 		}
 		if lacks = t.missing(w, issue); len(lacks) == 0 {
 			t.screen.ForEach(func(k, v gjson.Result) bool { screen[k.String()] = v; return true })
-			in.met(subject, what+" ("+t.title()+")")
+			in.found.Met(subject, what+" ("+t.title()+")")
 			return nil
 		}
 	}
 	if len(lacks) > 0 {
-		in.add(passerelle.Missing, subject, what+": it needs "+strings.Join(lacks, "; "), m.File, "Jira's administrator: make them optional; or add them to the template")
+		in.found.Add(passerelle.Missing, subject, what+": it needs "+strings.Join(lacks, "; "), m.File, "Jira's administrator: make them optional; or add them to the template")
 		return nil
 	}
-	in.add(passerelle.Missing, subject, what+": no transition leads there from "+key, m.File, "Jira's administrator: add it to the workflow, and let our account use it; "+possible(all))
+	in.found.Add(passerelle.Missing, subject, what+": no transition leads there from "+key, m.File, "Jira's administrator: add it to the workflow, and let our account use it; "+possible(all))
 	return nil
 }
 
@@ -112,18 +112,18 @@ func (in *inspection) permissions(ctx context.Context) error {
 		return err
 	}
 	if status != http.StatusOK {
-		in.add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not tell them (HTTP %d)", status), "", "look at the project's permission scheme")
+		in.found.Add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not tell them (HTTP %d)", status), "", "look at the project's permission scheme")
 		return nil
 	}
 	for _, p := range in.wanted() {
 		have := a.json.Get("permissions." + p.key + ".havePermission")
 		switch {
 		case have.Bool():
-			in.met(subject, "« "+p.name+" »")
+			in.found.Met(subject, "« "+p.name+" »")
 		case have.Exists():
-			in.add(passerelle.Missing, subject, "no « "+p.name+" » in "+in.project, "", "Jira's administrator: grant it in the project's permission scheme")
+			in.found.Add(passerelle.Missing, subject, "no « "+p.name+" » in "+in.project, "", "Jira's administrator: grant it in the project's permission scheme")
 		default:
-			in.add(passerelle.Unsaid, subject, "Jira does not know « "+p.name+" »", "", "look at the project's permission scheme")
+			in.found.Add(passerelle.Unsaid, subject, "Jira does not know « "+p.name+" »", "", "look at the project's permission scheme")
 		}
 	}
 	return nil
@@ -151,13 +151,13 @@ func (in *inspection) commentRights(ctx context.Context) error {
 			return err
 		}
 		if p.sure {
-			in.met(subject, what)
+			in.found.Met(subject, what)
 		} else {
-			in.add(passerelle.Missing, subject, what+" is hidden from our account", "", "Jira's administrator: make the account an agent of the service desk; until then every comment is taken for internal")
+			in.found.Add(passerelle.Missing, subject, what+" is hidden from our account", "", "Jira's administrator: make the account an agent of the service desk; until then every comment is taken for internal")
 		}
 		return nil
 	}
-	in.add(passerelle.Unsaid, subject, what, "", "no comment was found to try it on: check again once an issue has one")
+	in.found.Add(passerelle.Unsaid, subject, what, "", "no comment was found to try it on: check again once an issue has one")
 	return nil
 }
 
@@ -172,11 +172,11 @@ func (in *inspection) attachments(ctx context.Context) error {
 	}
 	switch {
 	case status == http.StatusOK && a.json.Get("enabled").Bool():
-		in.met("attachments", fmt.Sprintf("files of up to %d bytes", a.json.Get("uploadLimit").Int()))
+		in.found.Met("attachments", fmt.Sprintf("files of up to %d bytes", a.json.Get("uploadLimit").Int()))
 	case status == http.StatusOK:
-		in.add(passerelle.Missing, "attachments", "they are switched off", in.n.Messages[i].File, "Jira's administrator: allow them (System, Attachments)")
+		in.found.Add(passerelle.Missing, "attachments", "they are switched off", in.n.Messages[i].File, "Jira's administrator: allow them (System, Attachments)")
 	default:
-		in.add(passerelle.Unsaid, "attachments", fmt.Sprintf("Jira does not tell whether it takes any (HTTP %d)", status), in.n.Messages[i].File, "attach a file by hand")
+		in.found.Add(passerelle.Unsaid, "attachments", fmt.Sprintf("Jira does not tell whether it takes any (HTTP %d)", status), in.n.Messages[i].File, "attach a file by hand")
 	}
 	return nil
 }

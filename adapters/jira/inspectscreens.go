@@ -25,17 +25,17 @@ func (in *inspection) createScreen(ctx context.Context) error {
 	}
 	subject := "the create screen of " + in.project
 	if status != http.StatusOK {
-		in.add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not describe it (HTTP %d)", status), in.create.File,
+		in.found.Add(passerelle.Unsaid, subject, fmt.Sprintf("Jira does not describe it (HTTP %d)", status), in.create.File,
 			"a Jira before 8.4 cannot; else give the account « Create Issues » in "+in.project)
 		return nil
 	}
 	i := slices.IndexFunc(types, func(t gjson.Result) bool { return t.Get("name").String() == in.create.Type })
 	if i < 0 {
-		in.add(passerelle.Missing, subject, "no type of issue « "+in.create.Type+" »", in.create.File,
+		in.found.Add(passerelle.Missing, subject, "no type of issue « "+in.create.Type+" »", in.create.File,
 			"Jira's administrator: add it to the project; or correct the template (there are: "+listed(types)+")")
 		return nil
 	}
-	in.met("Jira", "type of issue « "+in.create.Type+" »")
+	in.found.Met("Jira", "type of issue « "+in.create.Type+" »")
 	metas, _, err := in.pages(ctx, base+"/"+url.PathEscape(types[i].Get("id").String()))
 	if err != nil {
 		return err
@@ -79,15 +79,15 @@ func (in *inspection) onScreen(ctx context.Context, subject, file string, f pass
 	name := in.name(f.Code)
 	switch {
 	case !meta.Exists() && !in.fields[f.Code].Exists():
-		in.add(passerelle.Missing, subject, f.Code+" does not exist in this Jira", file,
+		in.found.Add(passerelle.Missing, subject, f.Code+" does not exist in this Jira", file,
 			"Jira's administrator: create it; or correct the id in the contract: ids differ from one Jira to the next")
 		return nil
 	case !meta.Exists():
-		in.add(passerelle.Missing, subject, name+" is not on the screen", file, "Jira's administrator: put it there; or take it out of the template")
+		in.found.Add(passerelle.Missing, subject, name+" is not on the screen", file, "Jira's administrator: put it there; or take it out of the template")
 		return nil
 	}
 	if wants := misshapen(f, meta.Get("schema.type").String()); wants != "" {
-		in.add(passerelle.Missing, subject, name+" is written in another form than Jira takes", file, "write it in the template as "+wants)
+		in.found.Add(passerelle.Missing, subject, name+" is written in another form than Jira takes", file, "write it in the template as "+wants)
 		return nil
 	}
 	if meta.Get("schema.type").String() == "user" {
@@ -108,12 +108,12 @@ func (in *inspection) values(subject, file, name string, values []string, meta g
 		}
 		if list.IsArray() && !slices.ContainsFunc(allowed, takes) {
 			good = false
-			in.add(passerelle.Missing, subject, name+" does not take « "+want+" »", file,
+			in.found.Add(passerelle.Missing, subject, name+" does not take « "+want+" »", file,
 				"Jira's administrator: add it; or correct the contract's tables (there are: "+listed(allowed)+")")
 		}
 	}
 	if good {
-		in.met(subject, name)
+		in.found.Met(subject, name)
 	}
 }
 
@@ -121,7 +121,7 @@ func (in *inspection) values(subject, file, name string, values []string, meta g
 func (in *inspection) people(ctx context.Context, subject, file, name string, who []string) error {
 	for _, w := range who {
 		if in.j.cfg.Cloud {
-			in.add(passerelle.Unsaid, subject, name+": whether « "+w+" » is an account", file, "Cloud finds people by accountId only: make one ticket by hand")
+			in.found.Add(passerelle.Unsaid, subject, name+": whether « "+w+" » is an account", file, "Cloud finds people by accountId only: make one ticket by hand")
 			continue
 		}
 		_, status, err := in.get(ctx, "user", url.Values{"username": {w}})
@@ -131,13 +131,13 @@ func (in *inspection) people(ctx context.Context, subject, file, name string, wh
 		switch status {
 		case http.StatusOK:
 		case http.StatusNotFound:
-			in.add(passerelle.Missing, subject, name+": there is no account « "+w+" »", file, "Jira's administrator: create it; or correct the template (it wants the login, not the name that is shown)")
+			in.found.Add(passerelle.Missing, subject, name+": there is no account « "+w+" »", file, "Jira's administrator: create it; or correct the template (it wants the login, not the name that is shown)")
 			return nil
 		default:
-			in.add(passerelle.Unsaid, subject, name+": whether « "+w+" » is an account", file, "give our account « Browse Users », or look there")
+			in.found.Add(passerelle.Unsaid, subject, name+": whether « "+w+" » is an account", file, "give our account « Browse Users », or look there")
 		}
 	}
-	in.met(subject, name)
+	in.found.Met(subject, name)
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (in *inspection) required(subject string, screen map[string]gjson.Result) {
 		if id == "project" || set || !meta.Get("required").Bool() || meta.Get("hasDefaultValue").Bool() {
 			continue
 		}
-		in.add(passerelle.Missing, subject, "Jira requires "+need(id, meta)+", which the contract does not set", in.create.File,
+		in.found.Add(passerelle.Missing, subject, "Jira requires "+need(id, meta)+", which the contract does not set", in.create.File,
 			"Jira's administrator: make it optional or give it a default; or add it to the template")
 	}
 }
@@ -230,7 +230,7 @@ func (in *inspection) later(ctx context.Context, m passerelle.MessageNeed, scree
 				return err
 			}
 		default:
-			in.add(passerelle.Unsaid, subject, in.name(f.Code)+" exists; whether it is on the screens", m.File,
+			in.found.Add(passerelle.Unsaid, subject, in.name(f.Code)+" exists; whether it is on the screens", m.File,
 				"no issue of "+in.project+" stands in the statuses in which they are sent: bring a test issue there, and check again")
 		}
 	}
