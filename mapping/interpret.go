@@ -113,7 +113,7 @@ func (c *Contract) translate(e *passerelle.Event) error {
 
 // signify finds what a tool's signal means.
 func (c *Contract) signify(e *passerelle.Event) error {
-	var known []string
+	var known, connus []string
 	for _, s := range c.signals {
 		if s.side != e.From {
 			continue
@@ -122,16 +122,17 @@ func (c *Contract) signify(e *passerelle.Event) error {
 			e.Kind = s.kind
 			return nil
 		}
-		known = append(known, c.describe(s))
+		known, connus = append(known, c.describe(s, "with", "or")), append(connus, c.describe(s, "avec", "ou"))
 	}
 	return &passerelle.Error{Op: "event", Class: passerelle.Refused, Ticket: e.Ticket(), Rule: "R13",
 		Err:   fmt.Errorf("« %s » from the %s%s means nothing in contract %s", e.Signal, e.From, c.given(e), c.Name),
-		Local: fmt.Sprintf("« %s » n'est pas prévu par le contrat, qui connaît : %s", e.Signal, strings.Join(known, ", ")),
+		Local: fmt.Sprintf("« %s » n'est pas prévu par le contrat, qui connaît : %s", e.Signal, strings.Join(connus, ", ")),
 		Hint:  "known: " + strings.Join(known, ", ")}
 }
 
-// describe writes a row of signals.csv in its side's own words.
-func (c *Contract) describe(s signal) string {
+// describe writes a row of signals.csv in its side's own words; with and or are
+// the reader's language.
+func (c *Contract) describe(s signal, with, or string) string {
 	if s.when == "" {
 		return s.word
 	}
@@ -139,7 +140,7 @@ func (c *Contract) describe(s signal) string {
 	if !ok {
 		words = []string{s.value}
 	}
-	return s.word + " with " + s.field + " " + strings.Join(words, " or ")
+	return s.word + " " + with + " " + s.field + " " + strings.Join(words, " "+or+" ")
 }
 
 // given tells the fields that decide between several meanings of a signal.
