@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,7 @@ import (
 type bench struct {
 	rounds, tickets, logs, senders, size int
 	contract, dir                        string
+	say                                  messages
 }
 
 const token = "bench-token"
@@ -133,30 +135,41 @@ func (b *bench) load(ctx context.Context, face string) (float64, error) {
 }
 
 func (b *bench) ticket(ctx context.Context, face string, n int) error {
-	if err := b.post(ctx, face, b.create(n)); err != nil {
+	if err := b.post(ctx, face, b.fill(b.say.create, n, "")); err != nil {
 		return err
 	}
 	for i := 1; i <= b.logs; i++ {
-		if err := b.post(ctx, face, b.log(n, i)); err != nil {
+		if err := b.post(ctx, face, b.fill(b.say.log, n, fmt.Sprintf("id-%d-%d ", n, i))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) create(n int) string {
-	return fmt.Sprintf(`{"operation":"core/create","class":"UserRequest","comment":"c","output_fields":"id, ref","fields":{"customer_id":"%d","customer_ref":"R-%06d","customer_app_id":"SUMiT","last_update_by":"customer","org_id":"Académie","caller_id":"Un agent","beneficiary_id":"Un agent","establishment_id":"0750655E","title":"Ticket %d","description":"<p>%s</p>","domain_id":"Usage pédagogique du numérique","familygroup_id":"Support GAR","servicefamily_id":"Incident","service_id":"Médiacentre","servicesubcategory_id":"Médiacentre","urgency_id":"Basse","impact_id":"Une personne"}}`,
-		n, n, n, b.words(b.size-700))
+// messages are the contract's own, in its folder's demo/bench: $ID and $NUMBER
+// stand for the requester's ticket, $TEXT for what it says.
+type messages struct {
+	ticket string // how the requester's agent enters a ticket in his tool
+	create string // the ticket is escalated
+	log    string // an entry of the public journal
 }
 
-// log is one journal update; its first word is the id that is checked.
-func (b *bench) log(n, i int) string {
-	return fmt.Sprintf(`{"operation":"core/update","class":"UserRequest","comment":"c","output_fields":"id, ref","fields":{"customer_id":"%d","customer_ref":"R-%06d","last_update_by":"customer","public_log":"<p>id-%d-%d %s</p>"}}`,
-		n, n, n, i, b.words(b.size-250))
+func readMessages(contract string) (m messages, err error) {
+	for name, to := range map[string]*string{"ticket": &m.ticket, "create": &m.create, "public-log": &m.log} {
+		text, err := os.ReadFile(filepath.Join(contract, "demo", "bench", name+".json"))
+		if err != nil {
+			return m, fmt.Errorf("a contract to measure by needs its messages: %w", err)
+		}
+		*to = string(text)
+	}
+	return m, nil
 }
 
-func (b *bench) words(n int) string {
-	return strings.Repeat("Le médiacentre ne répond pas. ", max(1, n/31))
+// fill makes a message of about b.size bytes, its text beginning so.
+func (b *bench) fill(message string, n int, text string) string {
+	const words = "La console ne répond pas. "
+	text += strings.Repeat(words, max(1, (b.size-len(message)-len(text))/len(words)))
+	return strings.NewReplacer("$ID", strconv.Itoa(n), "$NUMBER", fmt.Sprintf("%06d", n), "$TEXT", text).Replace(message)
 }
 
 func (b *bench) post(ctx context.Context, face, body string) error {
@@ -205,7 +218,7 @@ func (r *rig) start(dir string) (err error) {
 		return err
 	}
 	for n := 1; n <= r.b.tickets; n++ { // the tickets exist in the requester's tool
-		if _, err := r.itop.Console(r.ctx, born); err != nil {
+		if _, err := r.itop.Console(r.ctx, r.b.say.ticket); err != nil {
 			return err
 		}
 	}
@@ -259,9 +272,6 @@ func (r *rig) serve(h http.Handler) (string, error) {
 	}
 	return u, err
 }
-
-// born is a ticket of the simulated iTop, as its agent enters it.
-const born = `{"operation":"core/create","comment":"c","class":"UserRequest","output_fields":"id","fields":{"title":"T","description":"<p>D</p>","org_id":10,"caller_id":101,"beneficiary_id":101,"establishment_id":301,"customer_app_id":4,"servicesubcategory_id":502,"urgency_id":2,"impact_id":2}}`
 
 // drained waits until nothing is left to be told to the partner.
 func (r *rig) drained() error {

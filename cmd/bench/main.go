@@ -21,7 +21,7 @@ func main() {
 	flag.IntVar(&b.logs, "logs", 7, "journal updates a ticket, after its create")
 	flag.IntVar(&b.senders, "senders", 16, "concurrent senders")
 	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
-	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out")
+	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out; its demo/bench holds the messages")
 	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of all of it; default none")
 	flag.Parse()
@@ -60,7 +60,10 @@ func (s *series) String() string {
 }
 
 // run runs all rounds and prints the table.
-func (b *bench) run(ctx context.Context) error {
+func (b *bench) run(ctx context.Context) (err error) {
+	if b.say, err = readMessages(b.contract); err != nil {
+		return err
+	}
 	noop := &series{name: "no-op + parse, requests/s"}
 	sync := &series{name: "raw store: fdatasync of 4 KB appends/s"}
 	accept := &series{name: "accepted, events/s"}
