@@ -26,7 +26,7 @@ var rules = map[string][]string{
 	"contracts":             {},
 	"internal/admin":        {".", "outbox"},
 	"internal/conversation": {".", "adapters", "adapters/jira/jirasim", "internal/relay", "internal/trial", "internal/wiring", "mapping", "outbox"},
-	"internal/trial":        {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim"},
+	"internal/trial":        {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim", "mapping"},
 	"internal/wiring":       {".", "adapters", "internal/admin", "internal/relay", "mapping", "outbox"},
 	"internal/fault":        {},
 	"internal/foreign":      {},

@@ -239,14 +239,6 @@ func (e *example) play() {
 	}
 }
 
-// named are the files that may say a contract's or a party's name, and why.
-var named = map[string]string{
-	"cmd/gateway/check.go":         "orleans-tours-gar", // an example in the help
-	"cmd/gateway/config.go":        "orleans-tours-gar", // an example in a comment
-	"mapping/settings.go":          "orleans-tours-gar", // an example in a hint
-	"adapters/itop/itopsim/doc.go": "Support GAR",       // an example in a comment
-}
-
 // TestNoContractInCode: contracts are data. No program but the demonstration
 // knows one of them, or a party, by name; the simulated iTop alone knows SUMiT,
 // which is a model of its own.
@@ -263,7 +255,7 @@ func TestNoContractInCode(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join("..", file))
 		for _, name := range names {
 			model := name == "SUMiT" && strings.HasPrefix(file, "adapters/itop/itopsim/")
-			if strings.Contains(string(b), name) && !model && named[file] != name {
+			if strings.Contains(string(b), name) && !model {
 				t.Errorf("%s names %q: contracts are data (put it into the contract's folder)", file, name)
 			}
 		}

@@ -223,7 +223,7 @@ func (c *Contract) checkCreate(e *passerelle.Event, l *passerelle.Link) error {
 			names[col.Field] = e.Fields[col.Field]
 		}
 		_, err := c.Catalogue.Components(names)
-		if len(c.Catalogue.Targets) > 1 { // named one by one
+		if len(c.Catalogue.Targets) > 1 || c.Catalogue.named { // one entry is asked for, by name
 			_, err = c.Catalogue.Entry(names)
 		}
 		var refused *passerelle.Error

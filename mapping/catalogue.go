@@ -18,6 +18,7 @@ type Catalogue struct {
 	Targets []string          // the headings of the partner's columns
 	Default map[string]string // by target, for what matches nothing; empty: refuse
 	rows    []row
+	named   bool // a template names a target by $this->catalogue(…)$: there must be one entry
 }
 
 // CatalogueColumn ties a column of catalogue.csv to a field of the ticket.

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -101,4 +102,24 @@ func TestR7UnknownTupleRefusesTheCreate(t *testing.T) {
 	if _, err := judge(load(t, fsys), passerelle.New, create(fields)); err != nil {
 		t.Errorf("with a row for 502: %v", err)
 	}
+}
+
+// R7: a template that names one entry of the partner's catalogue needs one: a
+// ticket that fits several is refused, instead of being accepted and stuck.
+func TestR7NamedTargetNeedsOneEntry(t *testing.T) {
+	c := load(t, folder(t))
+	names := map[string]string{}
+	for _, col := range c.Catalogue.Columns {
+		names[col.Field] = create(given(t)).Fields[col.Field]
+	}
+	second := c.Catalogue.match(names)[0]
+	second.cells = maps.Clone(second.cells)
+	second.cells["component"] = "Autre composant"
+	c.Catalogue.rows = append(c.Catalogue.rows, second)
+	if _, err := judge(c, passerelle.New, create(given(t))); err != nil {
+		t.Fatalf("a list takes several components: %v", err)
+	}
+	c.Catalogue.named = true
+	_, err := judge(c, passerelle.New, create(given(t)))
+	refused(t, err, "R7", "convient à plusieurs entrées")
 }

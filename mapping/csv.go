@@ -38,6 +38,23 @@ func (r row) list(column string) []string {
 	return out
 }
 
+// ReadTable reads a CSV file of a contract folder that the gateway itself does
+// not read, as a spreadsheet saves it: each row by its columns' names. Its error
+// is Problems.
+func ReadTable(fsys fs.FS, file string, columns ...string) ([]map[string]string, error) {
+	var p Problems
+	t := readTable(fsys, file, columns, &p)
+	var out []map[string]string
+	for _, r := range t.rows {
+		row := map[string]string{}
+		for _, c := range columns {
+			row[c] = r.get(c)
+		}
+		out = append(out, row)
+	}
+	return out, p.err()
+}
+
 // readTable reads a CSV file of the contract folder that must have the given
 // columns; further ones are mistakes, except "note", which is for people.
 func readTable(fsys fs.FS, file string, columns []string, p *Problems) *table {

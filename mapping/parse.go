@@ -192,6 +192,7 @@ func (ps *templateParser) checkCatalogue(n *node, seg segment, written string) {
 	if !slices.Contains(ps.c.Catalogue.Targets, seg.field) {
 		ps.p.add(ps.t.file, n.line, "one of catalogue.target or catalogue.targets in contract.yaml", "unknown placeholder %q: the catalogue has no target %q", written, seg.field)
 	}
+	ps.c.Catalogue.named = true
 	for _, col := range ps.c.Catalogue.Columns {
 		ps.t.fields[col.Field] = true
 	}

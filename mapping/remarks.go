@@ -80,7 +80,7 @@ func (c *Contract) remarkSignals(p *Problems) {
 	for _, s := range c.signals {
 		taken := slices.ContainsFunc(passerelle.States(), func(state passerelle.State) bool { return c.lifecycle.find(state, s.side, s.kind) != nil })
 		if !taken {
-			p.note(signalsFile, s.line, "add its rows to lifecycle.csv, or delete it", "no row of lifecycle.csv takes %q from the %s: « %s » is always refused", s.kind, s.side, s.word)
+			p.note(signalsFile, s.line, "add its rows to lifecycle.csv, or delete it", "no row of lifecycle.csv takes %q from the %s: « %s » is always refused, and its sender is told so each time", s.kind, s.side, s.word)
 		}
 	}
 }

@@ -15,7 +15,7 @@ catalogue.csv:4: a ticket without service_subcategory is refused for 8 of the 14
 		{"N to N is no remark", "catalogue.csv", heading + "A,B,C,D,E,z\nA,B,C,D,E,a\n", ""},
 		{"nor is one component for all", "catalogue.csv", heading + "A,B,C,D,E,z\nA,B,C,F,G,z\n", ""},
 		{"a template that nobody sends", "to-partner/hello.json", `{"operation": "core/update"}`, "to-partner/hello.json: is sent by no row of lifecycle.csv (send it in lifecycle.csv, or delete the file)"},
-		{"a word that is always refused", "signals.csv", signalsWith(t, "partner,ev_reopen,,reopen,R22,\n"), `signals.csv:16: no row of lifecycle.csv takes "reopen" from the partner: « ev_reopen » is always refused (add its rows to lifecycle.csv, or delete it)`},
+		{"a word that is always refused", "signals.csv", signalsWith(t, "partner,ev_reopen,,reopen,R22,\n"), `signals.csv:16: no row of lifecycle.csv takes "reopen" from the partner: « ev_reopen » is always refused, and its sender is told so each time (add its rows to lifecycle.csv, or delete it)`},
 	} {
 		fsys := folder(t)
 		if tt.file != "" {

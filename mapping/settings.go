@@ -101,7 +101,7 @@ func (c *Contract) line(key string) int {
 var plainName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 func (c *Contract) checkNames(p *Problems) {
-	for _, k := range []struct{ key, value, example string }{{"name", c.Name, "orleans-tours-gar"}, {"version", c.Version, "v1"}} {
+	for _, k := range []struct{ key, value, example string }{{"name", c.Name, "town-editor"}, {"version", c.Version, "v1"}} {
 		switch {
 		case k.value == "":
 			p.add(contractFile, c.line(k.key), "such as "+k.example, "%s is missing", k.key)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	live, config := false, ""
+	live, update, config := false, false, ""
 	cmd := &cobra.Command{Use: "check DIR | check --live [CONTRACT]", Short: "Check a contract folder, or the tools that are to carry it out", Args: cobra.MaximumNArgs(1),
 		Long: `Check reads a contract folder and reports all its mistakes at once, each with
 file, line and what would work; then what is no mistake but worth a look; then
@@ -22,23 +24,24 @@ is not as it is written.
 
 With --live it asks the tools that the configuration names whether they have
 what the contracts need, and says what is missing on which side. It only reads.
-CONTRACT, such as orleans-tours-gar/v1, asks about that one alone.`,
+CONTRACT, such as NAME/v1, asks about that one alone.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case live:
 				return checkLive(cmd.Context(), cmd.OutOrStdout(), config, args)
 			case len(args) == 0:
-				return errors.New("check: name a contract folder, such as contracts/orleans-tours-gar/v1, or give --live")
+				return errors.New("check: name a contract folder, such as contracts/NAME/v1, or give --live")
 			}
-			return checkFolder(cmd, args[0])
+			return checkFolder(cmd, args[0], update)
 		}}
 	cmd.Flags().BoolVar(&live, "live", false, "ask the configured tools instead; nothing is written there")
+	cmd.Flags().BoolVar(&update, "update", false, "write what was heard into the conversations: read the difference before you keep it")
 	cmd.Flags().StringVar(&config, "config", "gateway.yaml", "configuration file, for --live")
 	return cmd
 }
 
 // checkFolder reports on one contract folder, offline.
-func checkFolder(cmd *cobra.Command, dir string) error {
+func checkFolder(cmd *cobra.Command, dir string, update bool) error {
 	out := cmd.OutOrStdout()
 	c, err := mapping.Load(os.DirFS(dir))
 	var mistakes mapping.Problems
@@ -53,7 +56,7 @@ func checkFolder(cmd *cobra.Command, dir string) error {
 	if len(remarks) > 0 {
 		fmt.Fprintf(out, "\nNo mistakes, but worth a look:\n%v\n", remarks)
 	}
-	played, failed, err := playAll(cmd, dir)
+	played, failed, err := playAll(cmd, dir, update)
 	if err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func checkFolder(cmd *cobra.Command, dir string) error {
 
 // playAll plays the folder's conversations and shows where one is not as it
 // is written.
-func playAll(cmd *cobra.Command, dir string) (played, failed int, err error) {
+func playAll(cmd *cobra.Command, dir string, update bool) (played, failed int, err error) {
 	files, err := conversation.Files(dir)
 	if err != nil {
 		return 0, 0, err
@@ -76,6 +79,15 @@ func playAll(cmd *cobra.Command, dir string) (played, failed int, err error) {
 		diff := conversation.Diff(want, got)
 		if err != nil {
 			diff = "  it cannot be played: " + err.Error() + "\n"
+			if errors.Is(err, fs.ErrNotExist) {
+				diff += "  (conversations need demo/stage.yaml and what it names: docs/contracts.md, \"The stage\")\n"
+			}
+		} else if update && diff != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is rewritten:\n%s", file, diff)
+			if err := os.WriteFile(filepath.Join(dir, file), got, 0o644); err != nil {
+				return 0, 0, err
+			}
+			continue
 		}
 		if diff != "" {
 			showDiff(cmd.OutOrStdout(), failed == 0, file, diff)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ type config struct {
 
 // linkConfig is one contract in force: its folder and its two tools.
 type linkConfig struct {
-	Contract  string            `yaml:"contract"`  // folder below contracts, such as orleans-tours-gar/v1; required
+	Contract  string            `yaml:"contract"`  // folder below contracts, such as NAME/v1; required
 	Requester adapters.Settings `yaml:"requester"` // the requester's tool; required
 	Partner   adapters.Settings `yaml:"partner"`   // the partner's tool; required
 }
@@ -105,12 +106,18 @@ func (c *config) backoff() outbox.Backoff {
 	return outbox.Backoff{First: c.Retry.First, Max: c.Retry.Max, Age: c.Retry.Age}
 }
 
-// openStore opens the outbox that the configuration asks for.
-func (c *config) openStore() (outbox.Store, error) {
+// openStore opens the outbox that the configuration asks for. An empty folder
+// is how the gateway begins, and what a disk that is not mounted looks like: the
+// log says so.
+func (c *config) openStore(log *slog.Logger) (outbox.Store, error) {
 	if c.Outbox.Kind == "memory" {
 		return outbox.NewMem(), nil
 	}
-	return outbox.OpenBolt(filepath.Clean(c.Data))
+	dir := filepath.Clean(c.Data)
+	if files, err := os.ReadDir(dir); len(files) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		log.Warn("the data folder is new: no earlier ticket is known (if there were any, stop, and mount or restore it)", "data", dir)
+	}
+	return outbox.OpenBolt(dir)
 }
 
 // loadContract loads one contract folder below contracts.

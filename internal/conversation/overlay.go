@@ -3,6 +3,8 @@ package conversation
 import (
 	"fmt"
 	"io/fs"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -53,7 +55,24 @@ func (c *changed) ReadFile(name string) ([]byte, error) {
 }
 
 // ReadDir lists a folder, with the files that the overlay adds to it.
-func (c *changed) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(c.FS, name) }
+func (c *changed) ReadDir(name string) ([]fs.DirEntry, error) {
+	list, err := fs.ReadDir(c.FS, name)
+	for _, file := range slices.Sorted(maps.Keys(c.files)) {
+		known := slices.ContainsFunc(list, func(e fs.DirEntry) bool { return e.Name() == path.Base(file) })
+		if path.Dir(file) == name && !known {
+			list = append(list, added(path.Base(file)))
+		}
+	}
+	return list, err
+}
+
+// added is a file that only the overlay has.
+type added string
+
+func (a added) Name() string               { return string(a) }
+func (a added) IsDir() bool                { return false }
+func (a added) Type() fs.FileMode          { return 0 }
+func (a added) Info() (fs.FileInfo, error) { return nil, fs.ErrNotExist }
 
 // merge puts keys in the place of those of one name.
 func merge(own, keys []byte) ([]byte, error) {

@@ -18,6 +18,7 @@ import (
 
 	"passerelle"
 	"passerelle/adapters"
+	"passerelle/mapping"
 )
 
 // Kinds of tools that a stage can have.
@@ -152,7 +153,8 @@ func (r *Role) settings(to any) error {
 		return err
 	}
 	if err := yaml.UnmarshalWithOptions(b, to, yaml.Strict()); err != nil {
-		return fmt.Errorf("demo/stage.yaml: settings: %w", err)
+		_, text := mapping.YAMLError(err)
+		return fmt.Errorf("demo/stage.yaml: settings: %s (the keys are those below %s in gateway.example.yaml)", text, r.Kind)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package trial
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"passerelle/adapters"
 	"passerelle/adapters/itop/itopsim"
 	"passerelle/adapters/jira/jirasim"
+	"passerelle/mapping"
 )
 
 // Tool is one simulated tool. Exactly one of ITop, Jira and Taker is set.
@@ -124,29 +124,19 @@ func (t *Tool) Hush() {
 // triggers.csv and the payloads beside it.
 func (t *Tool) triggers(face, token string) ([]itopsim.Trigger, error) {
 	dir := filepath.Join(t.dir, t.Triggers)
-	f, err := os.Open(filepath.Join(dir, "triggers.csv"))
+	rows, err := mapping.ReadTable(os.DirFS(dir), "triggers.csv", "name", "on", "class", "state", "attcodes", "filter", "context", "payload")
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("%s/triggers.csv: %w", t.Triggers, err)
-	}
-	column := map[string]int{}
-	for i, name := range rows[0] {
-		column[name] = i
+		return nil, fmt.Errorf("%s: %w", t.Triggers, err)
 	}
 	var out []itopsim.Trigger
-	for _, r := range rows[1:] {
-		get := func(name string) string { return r[column[name]] }
-		payload, err := os.ReadFile(filepath.Join(dir, get("payload")+".json"))
+	for _, r := range rows {
+		payload, err := os.ReadFile(filepath.Join(dir, r["payload"]+".json"))
 		if err != nil {
 			return nil, err
 		}
-		one := itopsim.Trigger{Name: get("name"), On: get("on"), Class: get("class"), State: get("state"), Filter: get("filter"), Context: strings.Split(get("context"), "|"),
+		one := itopsim.Trigger{Name: r["name"], On: r["on"], Class: r["class"], State: r["state"], Filter: r["filter"], Context: strings.Split(r["context"], "|"),
 			Action: itopsim.Action{URL: face, Headers: []string{"Content-type: application/json", "Auth-Token: " + token}, Payload: string(payload)}}
-		if a := get("attcodes"); a != "" {
+		if a := r["attcodes"]; a != "" {
 			one.Attcodes = strings.Split(a, "|")
 		}
 		out = append(out, one)

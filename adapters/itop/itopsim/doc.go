@@ -24,7 +24,7 @@
 // An agent's click is one json_data, posted to /console/rest.php with version,
 // auth_user and auth_pwd (the fixture is contracts/…/demo/itop.json):
 //
-//	escalate  {"operation":"core/apply_stimulus","comment":"c","class":"UserRequest","key":1,"stimulus":"ev_assign","fields":{"team_id":{"name":"Support GAR"}}}
+//	escalate  {"operation":"core/apply_stimulus","comment":"c","class":"UserRequest","key":1,"stimulus":"ev_assign","fields":{"team_id":{"name":"Team X"}}}
 //	write     {"operation":"core/update","comment":"c","class":"UserRequest","key":1,"fields":{"public_log":"<p>Une précision</p>"}}
 //	reopen    {"operation":"core/apply_stimulus","comment":"c","class":"UserRequest","key":1,"stimulus":"ev_reopen","fields":{"reopen_reason":"<p>Non résolu</p>"}}
 //
