@@ -121,5 +121,5 @@ func TestR7NamedTargetNeedsOneEntry(t *testing.T) {
 	}
 	c.Catalogue.named = true
 	_, err := judge(c, passerelle.New, create(given(t)))
-	refused(t, err, "R7", "convient à plusieurs entrées")
+	refused(t, err, "R7", "fits several entries")
 }

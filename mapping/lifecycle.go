@@ -129,6 +129,9 @@ func readRule(r row, c *Contract, p *Problems) (*rule, bool) {
 			p.add(lifecycleFile, r.line, "a state, same or refuse", "next is %q", next)
 		}
 	}
+	if ru.from == passerelle.Broker && slices.Contains(passerelle.States(), ru.next) {
+		p.add(lifecycleFile, r.line, "write same", "next is %q: what the gateway itself says changes no state", r.get("next"))
+	}
 	if ru.no && (r.get("send") != "" || r.get("set") != "") {
 		p.add(lifecycleFile, r.line, "empty send and set, or change next", "a refused event sends nothing")
 	}
