@@ -8,7 +8,9 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"iter"
+	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -26,10 +28,13 @@ type bolt struct {
 	path  string
 	polys *crc32.Table
 
+	file os.FileInfo // as it was opened
+
 	mu     sync.Mutex
 	moved  *sync.Cond // synced or broken changed
 	synced int        // the last transaction known to be on disk
 	broken error      // set by a commit of unknown outcome
+	full   error      // why the last commit wrote nothing; nil if it did
 }
 
 func newBolt(db *bbolt.DB, path string) *bolt {
@@ -71,14 +76,39 @@ func (b *bolt) await(tx int) error {
 func (b *bolt) settled(tx int, broken error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.synced, b.broken = max(b.synced, tx), broken
+	b.synced, b.broken, b.full = max(b.synced, tx), broken, nil
 	b.moved.Broadcast()
+}
+
+// ready tells why nothing can be stored, as far as is known without trying.
+func (b *bolt) ready() error {
+	if err := cmp.Or(b.await(0), b.here()); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.full
+}
+
+func (b *bolt) doubtful() bool { return b.await(0) != nil }
+
+// here tells whether the file that is open is the one that a restart would
+// open: one that was moved or removed takes writes as ever, and they are lost.
+func (b *bolt) here() error {
+	now, err := os.Stat(b.path)
+	if err == nil && os.SameFile(b.file, now) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("another file lies there")
+	}
+	return fmt.Errorf("%s is not where it was: nothing is accepted or sent: %w (put the folder back, and it goes on; do not restart before)", b.path, err)
 }
 
 // update commits what fn writes. bbolt syncs the pages, then the head page that
 // makes them count, and returns only then.
 func (b *bolt) update(fn func(writer) error) error {
-	if err := b.await(0); err != nil {
+	if err := cmp.Or(b.await(0), b.here()); err != nil {
 		return err
 	}
 	var ours error
@@ -109,17 +139,28 @@ func (b *bolt) update(fn func(writer) error) error {
 // second sync may succeed without having written what the first one lost.
 func (b *bolt) failed(err error) error {
 	if isFull(err) {
-		return fmt.Errorf("%s: nothing written: %w (make room)", b.path, err)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.full = fmt.Errorf("%s: nothing written: %w (make room)", b.path, err)
+		return b.full
 	}
 	err = fmt.Errorf("%s: closed to reading and writing after: %w (check the disk, then restart: what was acknowledged is safe)", b.path, err)
 	b.settled(0, err)
 	return err
 }
 
+// isFull knows a full disk when a page is written, and when the file is made
+// longer before that: of the latter bbolt leaves the words only.
 func isFull(err error) bool {
 	var p *fs.PathError
-	return errors.As(err, &p) && (p.Op == "write" || p.Op == "truncate") &&
-		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
+	write := errors.As(err, &p) && p.Op == "write"
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		longer := strings.HasPrefix(err.Error(), "file resize error") && strings.HasSuffix(err.Error(), full.Error())
+		if longer || write && errors.Is(err, full) {
+			return true
+		}
+	}
+	return false
 }
 
 // shielded turns what bbolt does on a damaged file, a panic or a fault in the
@@ -130,6 +171,9 @@ func shielded(path string, fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
+			if _, fault := p.(interface{ Addr() uintptr }); fault {
+				p = "it is cut short, or its disk cannot be read"
+			}
 			err = fmt.Errorf("%s is damaged: %v (%s)", path, p, restoreHint)
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -64,6 +65,9 @@ func create(dir, path string) error {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, fileDir)); err == nil { // it is made after the database
+		return fmt.Errorf("%s is missing, though %s is there (%s; to begin anew, name an empty folder)", path, filepath.Join(dir, fileDir), restoreHint)
 	}
 	stage, err := os.CreateTemp(dir, dbStage)
 	if err != nil {
@@ -126,6 +130,9 @@ func openFile(path string) (*bolt, error) {
 			return explain(path, err)
 		}
 		kv = newBolt(db, path)
+		if err := kv.confirm(file); err != nil {
+			return fmt.Errorf("%s: cannot be written and synced: %w (check the disk)", path, err)
+		}
 		return kv.check(file)
 	})
 	if err == nil {
@@ -137,6 +144,24 @@ func openFile(path string) (*bolt, error) {
 		_ = file.Close() // bbolt does not, when it panics; this gives back its lock
 	}
 	return nil, err
+}
+
+// confirm writes the head pages once more, as they are read, and syncs them. A
+// process whose last sync failed may have left a head page that is in the
+// system's memory and not on disk, and nothing says so any more. Were we to
+// build on it, the next commit would reuse pages that the head on disk needs.
+func (b *bolt) confirm(file *os.File) (err error) {
+	if b.file, err = file.Stat(); err != nil {
+		return err
+	}
+	heads := make([]byte, 2*b.db.Info().PageSize)
+	if _, err := file.ReadAt(heads, 0); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(heads, 0); err != nil {
+		return err
+	}
+	return syscall.Fdatasync(int(file.Fd()))
 }
 
 var errTruncated = errors.New("the file is cut short")
@@ -155,7 +180,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%s: another process has it open (stop that first)", path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w (the user of the gateway must own the file)", err)
+		return fmt.Errorf("%s: permission denied (the user of the gateway must own the file)", path)
 	}
 	return fmt.Errorf("%s is no database of ours, or damaged: %w (%s)", path, err, restoreHint)
 }

@@ -22,7 +22,7 @@ type engine struct {
 
 // open reads what is not final into memory, and starts the committer.
 func open(kv backend, bytes shelf) (*engine, error) {
-	s := &engine{kv: kv, queue: newLanes(), looks: newLanes(), files: newSpool(bytes)}
+	s := &engine{kv: kv, queue: newLanes(), looks: newLanes(), files: newSpool(bytes, kv.doubtful)}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(err, kv.close())
 	}
@@ -190,6 +190,19 @@ func (s *engine) Entry(ctx context.Context, id uint64) (*Entry, error) {
 		return err
 	})
 	return e, err
+}
+
+// Ready implements Store. While others wait for the disk they find out; else it
+// writes what is there already.
+func (s *engine) Ready(ctx context.Context) error {
+	err := s.kv.ready()
+	if err != nil && s.commit.since().IsZero() {
+		err = s.commit.do(func(t *tx) error {
+			t.put(metaBucket, []byte(schemaKey), numberKey(schema))
+			return nil
+		})
+	}
+	return wrap("ready", errors.Join(err, s.files.ready(ctx)))
 }
 
 // Files implements Store.

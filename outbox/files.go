@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"passerelle"
@@ -12,11 +13,13 @@ import (
 // spool is the passerelle.Spool of a store. A file lives while it is pinned, by
 // Put, or referred to, by an entry that is not final.
 type spool struct {
-	shelf shelf
+	shelf    shelf
+	doubtful func() bool // the references on disk may be others than we know
 
 	mu   sync.Mutex
 	pins map[string]int
 	refs map[string]int // as committed
+	last error          // why the last file could not be kept; nil if it was
 }
 
 // shelf is where the bytes lie.
@@ -37,24 +40,70 @@ type staged interface {
 	drop()
 }
 
-func newSpool(s shelf) *spool {
-	return &spool{shelf: s, pins: map[string]int{}, refs: map[string]int{}}
+func newSpool(s shelf, doubtful func() bool) *spool {
+	return &spool{shelf: s, doubtful: doubtful, pins: map[string]int{}, refs: map[string]int{}}
 }
 
 // Put implements passerelle.Spool. Name and MIME are the caller's to fill.
 func (s *spool) Put(ctx context.Context, r io.Reader) (passerelle.File, error) {
-	st, err := s.shelf.stage(ctx, r)
+	from := &source{r: r}
+	st, err := s.shelf.stage(ctx, from)
 	if err != nil {
-		return passerelle.File{}, fmt.Errorf("outbox: put file: %w", err)
+		err = fmt.Errorf("outbox: put file: %w", err)
+		if from.err == nil && ctx.Err() == nil { // the disk's, not the sender's
+			s.ended(err)
+		}
+		return passerelle.File{}, err
 	}
 	f := passerelle.File{Sum: st.sum(), Size: st.size()}
 	s.pin(f.Sum) // before it is there, so that nobody removes it
 	if err := st.keep(); err != nil {
 		st.drop()
 		s.Release(f)
-		return passerelle.File{}, fmt.Errorf("outbox: put file: %w", err)
+		err = fmt.Errorf("outbox: put file: %w", err)
+		s.ended(err)
+		return passerelle.File{}, err
 	}
+	s.ended(nil)
 	return f, nil
+}
+
+// source notes that the bytes could not be read.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// ended notes how the disk took the last file.
+func (s *spool) ended(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = err
+}
+
+// ready tells why files cannot be kept. Where the last one could not, it tries
+// with one of a megabyte, and forgets it.
+func (s *spool) ready(ctx context.Context) error {
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	f, err := s.Put(ctx, strings.NewReader(strings.Repeat("is there room? ", 1<<16)))
+	if err == nil {
+		s.Release(f)
+	}
+	return err
 }
 
 func (s *spool) pin(sum string) {
@@ -121,9 +170,10 @@ func (s *spool) forget(sum string) {
 }
 
 // dropUnused is called under the lock, so that no Put can pin the file in
-// between. A file that will not go is tried again at the next start.
+// between. A file that will not go is tried again at the next start; so is one
+// whose entry may be on disk after all, when its commit failed.
 func (s *spool) dropUnused(sum string) {
-	if s.pins[sum] == 0 && s.refs[sum] == 0 {
+	if s.pins[sum] == 0 && s.refs[sum] == 0 && !s.doubtful() {
 		_ = s.shelf.remove(sum)
 	}
 }

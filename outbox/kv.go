@@ -63,6 +63,11 @@ type writer interface {
 type backend interface {
 	view(fn func(reader) error) error
 	update(fn func(writer) error) error
+	// ready tells why nothing could be stored, nil if nothing is known of that.
+	ready() error
+	// doubtful tells whether a commit ended in a way that leaves open what a
+	// restart will find.
+	doubtful() bool
 	close() error
 }
 

@@ -62,6 +62,9 @@ func (m *memory) update(fn func(writer) error) error {
 	return nil
 }
 
+func (m *memory) ready() error   { return nil }
+func (m *memory) doubtful() bool { return false }
+
 func (m *memory) close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

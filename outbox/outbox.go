@@ -223,6 +223,9 @@ type Store interface {
 	Drop(ctx context.Context, id uint64, d Decision) (*Entry, error)
 
 	Stats(ctx context.Context) (*Stats, error)
+	// Ready returns nil while changes and files can be stored, else what is wrong
+	// and what would work. Where the last one failed it tries.
+	Ready(ctx context.Context) error
 	// Files is the spool that lies beside the store.
 	Files() passerelle.Spool
 	// Close finishes what is being committed and releases the files.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -20,6 +21,7 @@ const stagePrefix = "new-"
 // folder is a shelf on disk: <dir>/ab/abcd…, by sum.
 type folder struct {
 	dir  string
+	is   os.FileInfo // as it was at the start
 	mu   sync.Mutex
 	made map[string]bool // subfolders known to be there, durably
 }
@@ -28,7 +30,27 @@ func newFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return &folder{dir: dir, made: map[string]bool{}}, syncDir(filepath.Dir(dir))
+	is, err := os.Stat(dir)
+	if err == nil {
+		err = try(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &folder{dir: dir, is: is, made: map[string]bool{}}, syncDir(filepath.Dir(dir))
+}
+
+// try makes a file in a folder, so that one where nobody may write is told of at
+// the start.
+func try(dir string) error {
+	file, err := os.CreateTemp(dir, stagePrefix)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s: permission denied (the user of the gateway must own the folder)", dir)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 func (f *folder) path(sum string) string { return filepath.Join(f.dir, sum[:2], sum) }
@@ -115,7 +137,14 @@ func (f *folder) open(sum string) (io.ReadCloser, error) {
 		return nil, errGone
 	}
 	r, err := os.Open(f.path(sum))
-	if errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	// A file of a folder that is away just now is not gone.
+	if now, err := os.Stat(f.dir); err != nil || !os.SameFile(f.is, now) {
+		return nil, fmt.Errorf("%s is not where it was (put the folder back)", f.dir)
+	}
+	if r, err = os.Open(f.path(sum)); errors.Is(err, fs.ErrNotExist) { // it was back by then
 		return nil, errGone
 	}
 	return r, err

@@ -41,7 +41,7 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: level}))
-	store, err := c.openStore()
+	store, err := c.openStore(log)
 	if err != nil {
 		return err
 	}

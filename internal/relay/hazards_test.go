@@ -355,6 +355,30 @@ func (f *failing) Append(ctx context.Context, c *outbox.Change) error {
 	return f.Store.Append(ctx, c)
 }
 
+// A disk that is full for a day: what was delivered meanwhile is settled when
+// there is room again, and sent once; a stop does not wait for the room.
+func TestFullDiskForADay(t *testing.T) {
+	f := &failing{}
+	var room atomic.Bool
+	f.settle = func(*outbox.Entry) error {
+		if room.Load() {
+			return nil
+		}
+		return errors.New("no space left on device")
+	}
+	run(t, func(s *stage) {
+		l := s.must(createEvent())
+		time.Sleep(24 * time.Hour)
+		room.Store(true)
+		time.Sleep(time.Minute)
+		s.want(s.story(l.ID), "create→partner done", "note→requester done", "reference→requester done")
+		s.want(s.partner.messages(), "core/create")
+		room.Store(false)
+		s.must(event(passerelle.PublicLog, "log#1", "public_log", "<p>suite</p>"))
+		time.Sleep(time.Hour)
+	}, storing(f))
+}
+
 // A loan that could not be settled for a moment is settled later.
 func TestFailedSettleIsRepeated(t *testing.T) {
 	f := &failing{}
