@@ -74,6 +74,11 @@ func tableMutants(t *testing.T, dir, file string) []*mutant {
 		}
 		add("deleted")
 		for j, column := range table[0] {
+			// What the gateway does itself, and the second of two closings, stand in
+			// the story only: no tool hears by which rule.
+			if by := strings.Join(table[i][:3], " "); file+" "+column == "lifecycle.csv rule" && (table[i][1] == "broker" || by == "closed partner close") {
+				continue
+			}
 			for _, v := range alterations(file, column, table[i][j]) {
 				row := slices.Clone(table[i])
 				row[j] = v
@@ -121,7 +126,9 @@ func alterations(file, column, v string) []string {
 	case "fields.csv type":
 		return map[string][]string{"html": {"text"}, "log": {"text"}, "text": {"html"}, "date": {"text"}, "key": {"text"}}[v]
 	case "fields.csv partner", "values.csv value", "values.csv requester", "values.csv partner", "signals.csv signal", "catalogue.csv component":
-		if v == "Réaffectée|resolved" { // by its code a rejection is known after a lost answer only: adapters/itop tests it
+		// By these codes SUMiT is asked after a lost answer and by check --live
+		// only, which no conversation can play.
+		if v == "Réaffectée|resolved" || v == "Fermée|closed" {
 			return []string{"autre"}
 		}
 		if v != "" && v != "*" {

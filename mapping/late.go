@@ -39,6 +39,9 @@ func (c *Contract) AdmitLate(e *passerelle.Event, l *passerelle.Link) *Step {
 			step.Sends = append(step.Sends, s)
 		}
 	}
+	if e.Kind == passerelle.PublicLog && c.notifies(e, l.State) {
+		step.Sends = append(step.Sends, Send{passerelle.Partner, NotifyTemplate})
+	}
 	return step
 }
 

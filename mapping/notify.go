@@ -111,7 +111,11 @@ func news(e *passerelle.Event, l *passerelle.Link) string {
 	}
 	list := strings.Join(files, ", ")
 	fr, en := "nouvelle entrée du journal ("+e.Kind.French()+")", "a new entry in the journal ("+string(e.Kind)+")"
-	switch e.Kind {
+	kind := e.Kind
+	if kind == passerelle.Create && l.Generation > 0 && l.Facts["previous_ref"] == "" {
+		kind = passerelle.Reopen // R30
+	}
+	switch kind {
 	case passerelle.Create:
 		fr, en = "nouveau ticket du demandeur", "a new ticket of the requester's"
 	case passerelle.Attach:

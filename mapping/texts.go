@@ -9,11 +9,15 @@ import (
 	"passerelle/internal/richtext"
 )
 
-// RichFields are the event's fields whose texts are HTML, by name.
-func (c *Contract) RichFields(e *passerelle.Event) []string {
+// RichFields are the event's fields whose texts are HTML and that a message of
+// these sends shows, by name.
+func (c *Contract) RichFields(e *passerelle.Event, sends []Send) []string {
+	shown := func(name string) bool {
+		return slices.ContainsFunc(sends, func(s Send) bool { t := c.template(s); return t != nil && t.fields[name] })
+	}
 	var out []string
 	for name, v := range e.Fields {
-		if f := c.fields[name]; v != "" && f != nil && f.rich() {
+		if f := c.fields[name]; v != "" && f != nil && f.rich() && shown(name) {
 			out = append(out, name)
 		}
 	}

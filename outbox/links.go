@@ -1,7 +1,9 @@
 package outbox
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,22 +11,28 @@ import (
 )
 
 // youngest finds the link with the greatest number that has this key or number
-// on this side; nil if there is none.
+// on this side; nil if there is none. One that was never escalated, such as that
+// of a refusal, stands back behind any that was.
 func youngest(r reader, contract string, side passerelle.Side, key string) (*passerelle.Link, error) {
 	if key == "" || len(key) > longestKey {
 		return nil, r.err()
 	}
 	prefix := append(sideKey(contract, side, key), 0)
-	var last uint64
+	var found []uint64
 	for k := range r.scan(keyBucket, prefix, prefix) {
 		if len(k) == len(prefix)+8 { // else a longer key that begins like this one
-			last = number(k[len(prefix):])
+			found = append(found, number(k[len(prefix):]))
 		}
 	}
-	if last == 0 {
-		return nil, r.err()
+	var last *passerelle.Link
+	for _, n := range slices.Backward(found) {
+		l, err := readLink(r, n)
+		if err != nil || l.State != passerelle.New {
+			return l, err
+		}
+		last = cmp.Or(last, l)
 	}
-	return readLink(r, last)
+	return last, r.err()
 }
 
 func readLink(r reader, n uint64) (*passerelle.Link, error) {

@@ -111,8 +111,11 @@ func (t *ITop) arrived(ctx context.Context, fresh []string, f passerelle.File) (
 // upload sends a file; its bytes pass through.
 func (t *ITop) upload(ctx context.Context, body []byte, f passerelle.File, files passerelle.Spool) (gjson.Result, error) {
 	content, err := files.Open(f.Sum)
-	if err != nil {
+	if errors.Is(err, passerelle.ErrNotFound) {
 		return gjson.Result{}, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Err: fmt.Errorf("« %s »: %w", f.Name, err), Hint: "drop the entry; the file must be attached again"}
+	}
+	if err != nil { // the disk's trouble: it may pass
+		return gjson.Result{}, &passerelle.Error{Op: "itop", Class: passerelle.Temporary, Err: fmt.Errorf("« %s »: %w", f.Name, err)}
 	}
 	defer content.Close()
 	return t.call(ctx, call{body: body, write: true, file: &upload{content, f.Size}})

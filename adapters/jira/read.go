@@ -93,6 +93,7 @@ func (j *Jira) events(s *passerelle.Snapshot, comments []comment, files []attach
 		e := j.fileEvent(s, f)
 		if onlyInternal(f.name, comments) {
 			e.Private = true
+			e.Names = []string{e.Names[0] + "/internal"} // shown in public later, it is news
 		}
 		add(1, f.id, e)
 	}

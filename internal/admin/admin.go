@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"passerelle"
@@ -61,10 +63,10 @@ type Decision struct {
 }
 
 // Handler returns the API. terms gives a contract's present version, which a
-// retried entry is rendered under; nudge is told of each decision's
-// destination.
-func Handler(s outbox.Store, contracts []string, terms func(contract string) string, nudge func(outbox.Dest)) http.Handler {
-	a := &api{s, contracts, terms, nudge}
+// retried entry is rendered under; decided is told of each entry that was
+// decided about.
+func Handler(s outbox.Store, contracts []string, terms func(contract string) string, decided func(context.Context, *outbox.Entry)) http.Handler {
+	a := &api{s, contracts, terms, decided}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/tickets/{ref...}", a.ticket)
 	mux.HandleFunc("POST /api/end/{ref...}", a.end)
@@ -79,7 +81,7 @@ type api struct {
 	store     outbox.Store
 	contracts []string
 	terms     func(string) string
-	nudge     func(outbox.Dest)
+	decided   func(context.Context, *outbox.Entry)
 }
 
 // ticket tells of the pairs that a reference of either side, or the broker's
@@ -142,7 +144,7 @@ func (a *api) end(w http.ResponseWriter, r *http.Request) {
 	}
 	for {
 		l := links[0].Clone()
-		if l.State == passerelle.Closed || l.State == passerelle.Left {
+		if l.State == passerelle.Closed || l.State == passerelle.Left || l.State == passerelle.New {
 			fail(w, http.StatusConflict, l.Names()+" is "+string(l.State)+" already")
 			return
 		}
@@ -165,9 +167,14 @@ func (a *api) end(w http.ResponseWriter, r *http.Request) {
 // ended is the change that takes a pair out, with the decision for its story.
 func ended(l *passerelle.Link, terms string, d Decision) *outbox.Change {
 	now := time.Now()
-	l.State, l.Moved = passerelle.Left, now
+	if l.State, l.Moved = passerelle.Left, now; l.Partner.Key == "" {
+		l.State = passerelle.New // nothing was ever made over there: another escalation is the first
+	}
 	l.Turn++
 	l.Generation++
+	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
+		l.Shown[side] = l.Turn // nobody is brought anywhere
+	}
 	e := &passerelle.Event{Contract: l.Contract, From: passerelle.Broker, Kind: passerelle.Leave, At: now}
 	return &outbox.Change{Link: l, Entries: []*outbox.Entry{{Schema: outbox.EntrySchema, Contract: l.Contract, Terms: terms, Event: e, State: l.State, Turn: l.Turn,
 		Rule: "R32", Status: outbox.Done, Note: "ended by an operator", Decisions: []outbox.Decision{{At: now, By: d.By, Verb: "end", Why: d.Why, Terms: terms}}}}}
@@ -199,11 +206,20 @@ func line(e *outbox.Entry, l *passerelle.Link) Line {
 	return n
 }
 
+var statuses = []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked, outbox.Done, outbox.Refused, outbox.Superseded, outbox.Dropped}
+
 // list answers ?status=parked,waiting&contract=…&after=ID&limit=N; by default
 // what is not final.
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
 	q := outbox.Query{Contract: r.FormValue("contract"), Limit: 100}
-	for _, s := range r.Form["status"] {
+	for _, s := range strings.Split(strings.Join(r.Form["status"], ","), ",") {
+		if s == "" {
+			continue
+		}
+		if !slices.Contains(statuses, outbox.Status(s)) {
+			fail(w, http.StatusBadRequest, strconv.Quote(s)+" is no status: one of waiting, lent, parked, done, refused, superseded, dropped")
+			return
+		}
 		q.Status = append(q.Status, outbox.Status(s))
 	}
 	if len(q.Status) == 0 {
@@ -274,7 +290,7 @@ func (a *api) decide(w http.ResponseWriter, r *http.Request, verb string, do fun
 	}
 	e, err := do(r.Context(), id, decision)
 	if err == nil {
-		a.nudge(outbox.Dest{Contract: e.Contract, Side: e.To})
+		a.decided(r.Context(), e)
 	}
 	a.one(w, r, e, err)
 }

@@ -159,14 +159,15 @@ func (r *Relay) newLink(c *mapping.Contract, e *passerelle.Event) *passerelle.Li
 
 // judgement is one Accept being worked out on a copy of the link.
 type judgement struct {
-	r      *Relay
-	c      *mapping.Contract
-	ctx    context.Context
-	before *passerelle.Link
-	link   *passerelle.Link
-	change *outbox.Change
-	files  []passerelle.File // that the judgement made, until it is stored
-	again  bool              // it was refused before, and noted then
+	r       *Relay
+	c       *mapping.Contract
+	ctx     context.Context
+	before  *passerelle.Link
+	link    *passerelle.Link
+	change  *outbox.Change
+	files   []passerelle.File // that the judgement made, until it is stored
+	again   bool              // it was refused before, and noted then
+	created bool              // a create has been admitted: what follows came with it
 }
 
 func (j *judgement) all(events []*passerelle.Event) error {
@@ -188,10 +189,17 @@ func (j *judgement) one(e *passerelle.Event) error {
 	if err != nil {
 		return err
 	}
-	if known {
+	if known && !j.created {
 		return j.refusedBefore(e)
 	}
-	names = j.names(e)
+	if known {
+		if untold, err := j.untold(e); err != nil || !untold {
+			return err
+		}
+	}
+	if names, err = j.r.unseenOf(j.ctx, j.names(e)); err != nil {
+		return err
+	}
 	// R29: what the contract leaves behind at escalation is recorded as seen.
 	if e.Kind == passerelle.PublicLog && j.before.State == passerelle.New && j.c.AtEscalation.PublicLog == "none" {
 		j.change.Names = append(j.change.Names, names...)
@@ -253,8 +261,10 @@ func (j *judgement) names(e *passerelle.Event) []outbox.Name {
 	switch {
 	case e.Kind == passerelle.Create:
 		add(fmt.Sprintf("%s/create/%d", ticket, j.link.Generation))
+	case e.Kind == passerelle.Leave: // it may be given back, and taken away again
+		add(fmt.Sprintf("%s/turn/%d/leave/%d", ticket, j.link.Turn, e.At.Unix()/60))
 	case e.Alias == "" && e.Kind != passerelle.Change:
-		add(fmt.Sprintf("%s/turn/%d/%s", ticket, j.link.Turn, e.Kind))
+		add(fmt.Sprintf("%s/turn/%d/%d/%s", ticket, j.link.Turn, j.link.Shown[e.From], e.Kind))
 	}
 	return out
 }
@@ -295,12 +305,32 @@ func (j *judgement) refusedBefore(e *passerelle.Event) error {
 		if err != nil {
 			return err
 		}
-		if old.Event.From == e.From && len(old.Event.Names) > 0 && old.Event.Names[0] == e.Names[0] {
+		if old.Event.From == e.From && old.Turn == j.link.Turn && len(old.Event.Names) > 0 && old.Event.Names[0] == e.Names[0] {
 			j.again = true
 			return &passerelle.Error{Op: "refused already", Class: passerelle.Refused, Err: errors.New(old.Error)}
 		}
 	}
 	return nil
+}
+
+// untold tells of a journal entry that stands in a create and that was known
+// before, but went nowhere: refused, or written while nothing was exchanged. It
+// is the newest there, and travels with the create (R29).
+func (j *judgement) untold(e *passerelle.Event) (bool, error) {
+	for _, id := range []string{j.link.ID, j.change.Follows} {
+		if id == "" || len(e.Names) == 0 {
+			continue
+		}
+		for old, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: id}) {
+			if err != nil {
+				return false, err
+			}
+			if old.To == "" && old.Event.From == e.From && slices.Contains(old.Event.Names, e.Names[0]) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // repeated tells a post that came twice from the same words written again by a
@@ -314,7 +344,7 @@ func (j *judgement) repeated(e *passerelle.Event) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if old.Event.From == e.From && old.Event.Kind == e.Kind && len(old.Event.Names) > 0 {
+		if old.Event.From == e.From && old.Event.Kind == e.Kind && len(old.Event.Names) > 0 && (old.Status != outbox.Refused || old.Turn == j.link.Turn) {
 			last, _, _ = strings.Cut(old.Event.Names[0], "#")
 		}
 	}
@@ -347,12 +377,39 @@ func (j *judgement) racing(e *passerelle.Event) bool {
 	if !ok {
 		return false
 	}
+	var texts []string
+	switch w := ours.(type) {
+	case *passerelle.Event:
+		texts = []string{w.Fields["public_log"], w.Fields["private_log"]}
+	case *passerelle.Message:
+		var v any
+		_ = json.Unmarshal(w.Body, &v)
+		texts = stringsIn(v, nil)
+	}
 	for _, log := range []string{"public_log", "private_log"} {
-		if text := e.Fields[log]; text != "" && mapping.SameText(text, ours.(*passerelle.Event).Fields[log]) {
-			return true
+		for _, t := range texts {
+			if text := e.Fields[log]; text != "" && mapping.SameText(text, t) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+func stringsIn(v any, out []string) []string {
+	switch x := v.(type) {
+	case string:
+		return append(out, x)
+	case []any:
+		for _, y := range x {
+			out = stringsIn(y, out)
+		}
+	case map[string]any:
+		for _, y := range x {
+			out = stringsIn(y, out)
+		}
+	}
+	return out
 }
 
 func (j *judgement) lookAgain(e *passerelle.Event) {
@@ -406,6 +463,7 @@ func (j *judgement) born(e *passerelle.Event, sum string) {
 	if v := e.Fields["last_update"]; v != "" {
 		l.Facts["last_update"] = v
 	}
+	j.created = true
 	dest := outbox.Dest{Contract: j.c.Name, Side: e.From}
 	if l.Baseline[e.From] == "" && e.Key != "" && j.r.Tools[dest].Watch != nil {
 		// R29: what the ticket held before is read once.

@@ -122,9 +122,9 @@ func (d *delivery) run() outbox.Outcome {
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
 		return d.failed(d.numberless())
 	}
-	if d.r.moves(d.e) && d.e.Turn < d.link.Shown[d.e.To] { // R34
+	if why := d.overtaken(); why != "" {
 		d.r.gates[d.dest].idle()
-		return outbox.Outcome{To: outbox.Superseded, Note: "its receiver has made a newer change of state"}
+		return outbox.Outcome{To: outbox.Superseded, Note: why, Follow: d.r.givenUp(d.ctx, d.e, d.link)}
 	}
 	messages, errs := c.Render(sendOf(d.e), d.e.Event, d.link, d.e.State, messageID(d.e))
 	for i := d.e.Parts; i < len(messages); i++ {
@@ -148,6 +148,20 @@ func (d *delivery) run() outbox.Outcome {
 	return d.done(c)
 }
 
+// overtaken tells why a message that changes a state is not to be sent any more;
+// empty if it is.
+func (d *delivery) overtaken() string {
+	moves, create := d.r.moves(d.e), d.e.Template == string(passerelle.Create)
+	out := d.link.State == passerelle.Left || d.link.State == passerelle.New
+	switch {
+	case moves && d.e.Turn < d.link.Shown[d.e.To]: // R34
+		return "its receiver has made a newer change of state"
+	case (moves || create) && out && d.e.Turn < d.link.Turn: // R32
+		return "the pair was taken out of the interface"
+	}
+	return ""
+}
+
 // sendOf is what an entry sends, and to whom.
 func sendOf(e *outbox.Entry) mapping.Send {
 	return mapping.Send{To: e.To, Template: e.Template}
@@ -160,11 +174,11 @@ func (d *delivery) numberless() error {
 		if err != nil {
 			return err
 		}
-		if e.Event.Kind == passerelle.Create && e.Status == outbox.Done {
+		if e.Template == string(passerelle.Create) && e.Status == outbox.Done {
 			return passerelle.Errorf(passerelle.Temporary, "deliver", "%s: the partner's number has not come back yet", d.link.Names())
 		}
 	}
-	return &passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "retry the create that was dropped, or drop this one too"}
+	return &passerelle.Error{Op: "deliver", Class: passerelle.Stuck, Ticket: d.link.Names(), Err: errors.New("the partner's ticket was never made"), Hint: "its create was dropped: drop this one too, then end the pair (gateway ticket end) and have it escalated again"}
 }
 
 // messageID is the mark that a tool can keep: the same at each try.
@@ -195,6 +209,7 @@ func (d *delivery) part(m *passerelle.Message, i int) error {
 			return err
 		}
 	}
+	d.r.writing.Store(ticketKey(d.dest, d.link), m)
 	start := time.Now()
 	receipt, err := d.tool.Out.Deliver(d.ctx, m, d.r.Store.Files())
 	d.r.Metrics.seconds.WithLabelValues(d.dest.Contract, string(d.dest.Side)).Observe(time.Since(start).Seconds())
@@ -271,10 +286,11 @@ func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 	d.r.gates[d.dest].up()
 	d.r.suspects.Delete(d.e.ID)
 	d.o.To = outbox.Done
-	if d.e.Event.Kind == passerelle.Create || d.r.moves(d.e) {
+	if d.e.Template == string(passerelle.Create) || d.r.moves(d.e) {
 		d.o.Shown = d.e.Turn // R34
 	}
 	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
+		d.o.Looks = append(d.o.Looks, outbox.Look{Contract: d.dest.Contract, Side: d.dest.Side, Key: d.o.Ref.Key})
 		d.o.Follow = append(d.o.Follow, d.reference(c)...)
 	}
 	d.o.Follow = append(d.o.Follow, d.caughtUp(c)...)

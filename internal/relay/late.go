@@ -47,7 +47,7 @@ func (j *judgement) unshown(side passerelle.Side) (*outbox.Entry, error) {
 	if j.link.ID == "" || j.link.Shown[side] >= j.link.Turn {
 		return nil, nil
 	}
-	for e, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID}) {
+	for e, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID, Status: unsettled}) {
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +65,8 @@ func underWay(e *outbox.Entry) bool { return e.Status == outbox.Lent || e.Probe 
 // entry, its tool is brought back to the pair's state, and its people are told
 // why (R34).
 func (j *judgement) tooLate(e *passerelle.Event, late *lateness) error {
-	if err := j.entries(e, j.c.AdmitLate(e, j.link)); err != nil {
+	step := j.c.AdmitLate(e, j.link)
+	if err := j.entries(e, step); err != nil {
 		return err
 	}
 	if e.Kind == passerelle.PublicLog {
@@ -76,7 +77,7 @@ func (j *judgement) tooLate(e *passerelle.Event, late *lateness) error {
 			State: q.State, Turn: q.Turn, Rule: "R34", Status: outbox.Waiting}
 		j.change.Entries = append(j.change.Entries, &again)
 	}
-	if note := j.r.note(j.c, j.link, e.From, j.lateText(e)); note != nil {
+	if note := j.r.note(j.c, j.link, e.From, j.lateText(e, len(step.Sends) > 0)); note != nil {
 		note.Rule = "R34"
 		j.change.Entries = append(j.change.Entries, note)
 	}
@@ -84,13 +85,13 @@ func (j *judgement) tooLate(e *passerelle.Event, late *lateness) error {
 }
 
 // lateText is what the sender's people read of it.
-func (j *judgement) lateText(e *passerelle.Event) string {
+func (j *judgement) lateText(e *passerelle.Event, told bool) string {
 	word := string(j.link.State)
 	if words := j.c.StatusWords(e.From, j.link.State); len(words) > 0 {
 		word = words[0]
 	}
 	carried, too := "", ""
-	if e.Fields["public_log"] != "" {
+	if told {
 		carried, too = " Son texte a été transmis dans le journal.", " Its text was carried as a journal entry."
 	}
 	return paragraphs(

@@ -23,12 +23,12 @@ func (j *judgement) shorten(e *passerelle.Event, step *mapping.Step) ([]*outbox.
 		if !measures || !slices.ContainsFunc(step.Sends, func(s mapping.Send) bool { return s.To == side }) {
 			continue
 		}
-		for _, name := range j.c.RichFields(e) {
+		for _, name := range j.c.RichFields(e, step.Sends) {
 			limit, ok := m.Fits(e.Fields[name])
 			if ok {
 				continue
 			}
-			if e.Kind == passerelle.PrivateLog {
+			if name == "private_log" {
 				out = append(out, j.inParts(e, name, limit, side, step)...)
 				continue
 			}

@@ -69,6 +69,26 @@ func (r *Relay) tellOverdue(ctx context.Context, c *mapping.Contract, after uint
 	return upTo, nil
 }
 
+// unsettled are the statuses of what has not come to its end.
+var unsettled = []outbox.Status{outbox.Waiting, outbox.Lent, outbox.Parked}
+
+// givenUp is the note that something of which the sender was told that it waits
+// will not be sent; none if it was not told.
+func (r *Relay) givenUp(ctx context.Context, e *outbox.Entry, l *passerelle.Link) []*outbox.Entry {
+	untold, err := r.unseenOf(ctx, []outbox.Name{toldName(e)})
+	if err != nil || len(untold) > 0 {
+		return nil
+	}
+	note := r.note(r.Contracts[e.Contract], l, e.Event.From, paragraphs(
+		"Passerelle : ce qui attendait ("+e.Event.Kind.French()+") ne sera pas transmis : c'est dépassé, ou l'exploitant de la passerelle y a renoncé. Écrivez-le de nouveau si c'est encore nécessaire.",
+		"Gateway: what was waiting ("+string(e.Event.Kind)+") will not be transmitted: it is overtaken, or the gateway's operator gave it up. Write it again if it is still needed."))
+	if note == nil {
+		return nil
+	}
+	note.Link = l.ID
+	return []*outbox.Entry{note}
+}
+
 // isTold tells whether an entry's sender should know when it does not arrive. A
 // parked create was noted when it was parked (R28).
 func isTold(e *outbox.Entry) bool {
@@ -84,7 +104,7 @@ func toldName(e *outbox.Entry) outbox.Name {
 // lane is clear again.
 func (r *Relay) tellLane(ctx context.Context, c *mapping.Contract, l *lane) error {
 	first := l.entries[0]
-	told, err := r.toldBefore(ctx, first)
+	told, err := r.toldBefore(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -106,15 +126,16 @@ func (r *Relay) tellLane(ctx context.Context, c *mapping.Contract, l *lane) erro
 	return r.Store.Append(ctx, change) // a ticket that changed meanwhile is told at the next look
 }
 
-// toldBefore tells whether the sender knows already that something before this
-// entry, in its lane, is late.
-func (r *Relay) toldBefore(ctx context.Context, first *outbox.Entry) (bool, error) {
+// toldBefore tells whether the sender knows already that something in this lane
+// is late.
+func (r *Relay) toldBefore(ctx context.Context, l *lane) (bool, error) {
+	first := l.entries[0]
 	var names []outbox.Name
-	for e, err := range r.Store.Entries(ctx, outbox.Query{Link: first.Link}) {
+	for e, err := range r.Store.Entries(ctx, outbox.Query{Link: first.Link, Status: unsettled}) {
 		if err != nil {
 			return false, err
 		}
-		if e.To == first.To && e.ID < first.ID && !e.Status.Final() {
+		if e.To == first.To && e.ID <= l.entries[len(l.entries)-1].ID && !e.Status.Final() {
 			names = append(names, toldName(e))
 		}
 	}
@@ -147,18 +168,13 @@ func (d *delivery) caughtUp(c *mapping.Contract) []*outbox.Entry {
 	if c.TellAfter == 0 || time.Since(d.e.Created) < c.TellAfter || !isTold(d.e) {
 		return nil
 	}
-	mine, later := []outbox.Name{toldName(d.e)}, []outbox.Name(nil)
-	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link}) {
-		if err != nil {
-			return nil // the story tells it too
-		}
-		if e.To == d.e.To && e.ID > d.e.ID && !e.Status.Final() {
-			later = append(later, toldName(e))
+	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link, Status: unsettled}) {
+		if err != nil || e.To == d.e.To && e.ID != d.e.ID && isTold(e) {
+			return nil // not yet all; or the story tells it
 		}
 	}
-	untold, err := d.r.unseenOf(d.ctx, mine)
-	fresh, err2 := d.r.unseenOf(d.ctx, later)
-	if err != nil || err2 != nil || len(untold) > 0 || len(fresh) < len(later) {
+	untold, err := d.r.unseenOf(d.ctx, []outbox.Name{toldName(d.e)})
+	if err != nil || len(untold) > 0 {
 		return nil
 	}
 	note := d.r.note(c, d.link, d.e.Event.From, paragraphs("Passerelle : tout ce qui attendait a maintenant été transmis à l'autre partie.", "Gateway: all that was waiting has now been transmitted."))

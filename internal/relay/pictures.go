@@ -22,9 +22,9 @@ func (j *judgement) pictures(e *passerelle.Event, step *mapping.Step) ([]*outbox
 	}
 	files := *e
 	files.Kind, files.Signal, files.Alias, files.Names, files.Fields = passerelle.Attach, "", "", nil, map[string]string{}
-	files.Private = e.Kind == passerelle.PrivateLog // R16: a file could be read by all
+	files.Private = e.Fields["private_log"] != "" && e.Fields["public_log"] == "" // R16: a file could be read by all
 	a := &album{j: j, from: e, sends: j.c.FileSends(j.link, &files), known: map[string]string{}}
-	for _, name := range j.c.RichFields(e) {
+	for _, name := range j.c.RichFields(e, step.Sends) {
 		e.Fields[name] = richtext.SwapImages(e.Fields[name], a.words)
 	}
 	if a.err != nil {

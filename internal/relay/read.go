@@ -118,6 +118,10 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	if err != nil {
 		return err
 	}
+	if snap.Gone && l.Side == passerelle.Requester && link.Baseline[l.Side] == "" && c.AtEscalation.PublicLog == "all" { // its pushes wait for this reading
+		return &passerelle.Error{Op: "read", Class: passerelle.Stuck, Ticket: link.Names(), Err: errors.New("our account does not see the ticket that was escalated"),
+			Hint: "give the technical account the right to read it: what its people wrote waits to be read"}
+	}
 	if snap.Gone { // R33: a deletion is never carried over
 		r.Log.Warn("the ticket is gone from its tool", "contract", l.Contract, "side", l.Side, "ticket", link.Names())
 		return nil
@@ -163,7 +167,7 @@ func (p *reading) overtaken(events []*passerelle.Event) {
 // ours took effect there: read now, it would be taken for news (R17). The probe
 // that comes first names it.
 func (p *reading) doubtful() error {
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, Status: unsettled}) {
 		if err != nil {
 			return err
 		}
@@ -182,7 +186,7 @@ func (p *reading) moved(snap *passerelle.Snapshot) *passerelle.Event {
 		return nil
 	}
 	return &passerelle.Event{Contract: p.dest.Contract, From: p.dest.Side, Kind: passerelle.Reference, Key: now.Key, At: time.Now(),
-		Names:  []string{now.Key + "/reference/" + now.Number},
+		Names:  []string{fmt.Sprintf("%s/reference/%s/%d", now.Key, now.Number, p.link.Version)},
 		Fields: map[string]string{"provider_id": now.Key, "provider_ref": now.Number}}
 }
 

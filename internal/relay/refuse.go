@@ -38,7 +38,7 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef, Follows: follows, Names: []outbox.Name{name}}
 	for _, e := range events {
 		change.Entries = append(change.Entries, refusal(c, link, e, why))
-		if first.Kind != passerelle.Create { // what a corrected create carries must still be news (R29)
+		if first.Kind != passerelle.Create && link.State != passerelle.New { // what a create carries later must still be news (R29)
 			change.Names = append(change.Names, r.unseen(ctx, c, e)...)
 		}
 	}

@@ -124,6 +124,37 @@ func (r *Relay) Terms(contract string) string {
 	return ""
 }
 
+// Decided is told of an entry that a person has retried or dropped: its
+// destination is tried at once, and a sender who was told that it waits is told
+// that it will not come.
+func (r *Relay) Decided(ctx context.Context, e *outbox.Entry) {
+	r.Nudge(outbox.Dest{Contract: e.Contract, Side: e.To})
+	if e.Status != outbox.Dropped {
+		return
+	}
+	l, err := r.Store.Find(ctx, e.Contract, passerelle.Broker, e.Link)
+	if err == nil {
+		err = r.append(ctx, l, r.givenUp(ctx, e, l))
+	}
+	if err != nil {
+		r.Log.Error("outbox: the sender could not be told of what was dropped", "event", e.ID, "error", err)
+	}
+}
+
+// append stores entries of the gateway's own.
+func (r *Relay) append(ctx context.Context, l *passerelle.Link, entries []*outbox.Entry) error {
+	for len(entries) > 0 {
+		err := r.Store.Append(ctx, &outbox.Change{Link: l.Clone(), Entries: entries})
+		if !errors.Is(err, outbox.ErrConflict) {
+			return err
+		}
+		if l, err = r.Store.Find(ctx, l.Contract, passerelle.Broker, l.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Nudge has a destination tried at once: an operator says that it is well.
 func (r *Relay) Nudge(d outbox.Dest) {
 	if g := r.gates[d]; g != nil {

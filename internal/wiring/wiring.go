@@ -84,7 +84,7 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Nudge))
+	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Decided))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", health(r, "ok"))
 	mux.HandleFunc("GET /readyz", health(r, "ready"))
