@@ -47,7 +47,8 @@ func (b *bolt) close() error { return b.db.Close() }
 
 // view waits, where it saw a commit that is still being synced, for the end of
 // that: bbolt shows a head page that a power cut could take back, and what we
-// answer from it is an acknowledgement too.
+// answer from it is an acknowledgement too. For the same reason it reads nothing
+// from a file that is not where it was.
 func (b *bolt) view(fn func(reader) error) error {
 	saw := 0
 	err := b.shielded(func() error {
@@ -59,7 +60,7 @@ func (b *bolt) view(fn func(reader) error) error {
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
-	return cmp.Or(b.await(saw), err)
+	return cmp.Or(b.await(saw), b.here(), err)
 }
 
 // await returns when a transaction is on disk, or an error when nobody knows.

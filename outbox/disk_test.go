@@ -63,7 +63,7 @@ func TestFileOfADoubtfulCommit(t *testing.T) {
 	must(t, openBolt(t, dir).Close())
 	ctx := context.Background()
 	found := 0
-	for when := 10; when < 20; when++ {
+	for when := 12; when < 17; when++ {
 		traced(t, dir, "one by one", fmt.Sprintf("fdatasync:error=EIO:when=%d+", when))
 		s := openBolt(t, dir)
 		for e, err := range s.Entries(ctx, Query{}) {
@@ -101,7 +101,8 @@ func TestFolderIsGone(t *testing.T) {
 	if _, err := s.Files().Open(f.Sum); err == nil || errors.Is(err, passerelle.ErrNotFound) {
 		t.Errorf("gone: a file of it: %v", err)
 	}
-	for what, err := range map[string]error{"append": add(), "ready": s.Ready(ctx)} {
+	_, seen := s.Seen(ctx, aName("x"))
+	for what, err := range map[string]error{"append": add(), "ready": s.Ready(ctx), "seen": seen} {
 		if err == nil || !strings.Contains(err.Error(), "put the folder back") {
 			t.Errorf("gone: %s: %v", what, err)
 		}
@@ -109,6 +110,9 @@ func TestFolderIsGone(t *testing.T) {
 	must(t, openBolt(t, dir).Close())
 	if err := add(); err == nil || !strings.Contains(err.Error(), "another file lies there") {
 		t.Errorf("another: %v", err)
+	}
+	if _, err := s.Files().Open(f.Sum); err == nil || errors.Is(err, passerelle.ErrNotFound) {
+		t.Errorf("another: a file of it: %v", err)
 	}
 	must(t, os.RemoveAll(dir))
 	must(t, os.Rename(dir+".gone", dir))

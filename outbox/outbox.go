@@ -166,6 +166,7 @@ type Stats struct {
 	OldestWaiting map[Dest]time.Time // creation of the oldest entry not final
 	Blocked       map[Dest]int       // lanes whose head is parked
 	Looks         int
+	LooksAt       map[Dest]int // the same by tool
 	// Due and LooksDue tell since when an entry, or a hint, could have been lent
 	// and was not; Committing since when the oldest change waits for the disk.
 	// What is not there, or zero, waits for nothing.

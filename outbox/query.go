@@ -160,7 +160,10 @@ func (s *engine) Stats(ctx context.Context) (*Stats, error) {
 		Committing:    s.commit.since(),
 	}
 	s.queue.tell(st)
-	st.Looks = s.looks.size()
+	st.LooksAt = s.looks.sizes()
+	for _, n := range st.LooksAt {
+		st.Looks += n
+	}
 	return st, nil
 }
 
@@ -204,13 +207,13 @@ func (q *lanes) due() map[Dest]time.Time {
 	return out
 }
 
-// size counts the lanes of all destinations.
-func (q *lanes) size() int {
+// sizes counts the lanes of each destination.
+func (q *lanes) sizes() map[Dest]int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
-	for _, at := range q.dests {
-		n += len(at.lanes)
+	out := map[Dest]int{}
+	for d, at := range q.dests {
+		out[d] = len(at.lanes)
 	}
-	return n
+	return out
 }

@@ -105,7 +105,7 @@ func (r *rig) same(what string, got, want any) {
 	if errA == nil && errB == nil && bytes.Equal(a, b) {
 		return // the quick way
 	}
-	if d := gocmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Stats{}, "Due", "LooksDue", "Committing")); d != "" {
+	if d := gocmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Stats{}, "LooksAt", "Due", "LooksDue", "Committing")); d != "" {
 		r.Fatalf("%s (- model, + store):\n%s", what, d)
 	}
 }

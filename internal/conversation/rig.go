@@ -218,8 +218,13 @@ func (r *rig) underway() string {
 
 func (r *rig) busy() (bool, error) {
 	s, err := r.store.Stats(r.ctx)
-	if err != nil || s.Looks > 0 && !r.someAway() {
+	if err != nil {
 		return true, err
+	}
+	for dest, n := range s.LooksAt {
+		if n > 0 && !r.ears[dest.Side].isAway() {
+			return true, nil
+		}
 	}
 	for e, err := range r.store.Entries(r.ctx, outbox.Query{Status: []outbox.Status{outbox.Waiting, outbox.Lent}}) {
 		if err != nil {
@@ -230,10 +235,6 @@ func (r *rig) busy() (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-func (r *rig) someAway() bool {
-	return r.ears[passerelle.Requester].isAway() || r.ears[passerelle.Partner].isAway()
 }
 
 // is has a tool go away, or come back.
