@@ -126,7 +126,12 @@ func silent(ctx context.Context, dir, file string) bool {
 
 // noticedBy tells whether a conversation notices damage: twice, as noticed.
 func noticedBy(ctx context.Context, dir, file string) bool {
-	return !silent(ctx, dir, file) && !silent(ctx, dir, file)
+	for range 2 {
+		if silent(ctx, dir, file) {
+			return false
+		}
+	}
+	return true
 }
 
 // judge fails if nothing notices the damage.

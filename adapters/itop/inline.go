@@ -107,13 +107,14 @@ func (t *ITop) ownImage(ctx context.Context, key, id string) error {
 
 // ownerOf is what an image belongs to; "0" is nothing yet, "" no image.
 func ownerOf(ans gjson.Result) (class, item string) {
-	for _, o := range objects(ans) {
-		if item = o.Get("fields.item_id").String(); item == "" {
-			item = "0"
-		}
-		return o.Get("fields.item_class").String(), item
+	found := objects(ans)
+	if len(found) == 0 {
+		return "", ""
 	}
-	return "", ""
+	if item = found[0].Get("fields.item_id").String(); item == "" {
+		item = "0"
+	}
+	return found[0].Get("fields.item_class").String(), item
 }
 
 func lostImage(id string, why error, hint, local string) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,7 @@ var kills = flag.Int("kills", 24, "how often the whole gateway is killed")
 const (
 	childData   = "PASSERELLE_CRASH_DATA"
 	childListen = "PASSERELLE_CRASH_LISTEN"
+	childAdmin  = "PASSERELLE_CRASH_ADMIN"
 	childITop   = "PASSERELLE_CRASH_ITOP"
 	childJira   = "PASSERELLE_CRASH_JIRA"
 	crashFolder = "../../contracts/orleans-tours-gar/v1"
@@ -67,7 +70,11 @@ func gatewayAlone(dir string) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	g, err := wiring.Build([]wiring.Link{link}, store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Hour}, slog.New(slog.DiscardHandler))
+	log, err := os.OpenFile(dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	g, err := wiring.Build([]wiring.Link{link}, store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Hour}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		return err
 	}
@@ -75,7 +82,12 @@ func gatewayAlone(dir string) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = http.Serve(l, g.Public) }() // ends with the process
+	a, err := net.Listen("tcp", os.Getenv(childAdmin))
+	if err != nil {
+		return err
+	}
+	go func() { _ = http.Serve(l, g.Public) }() // both end with the process
+	go func() { _ = http.Serve(a, g.Admin) }()
 	return g.Relay.Run(context.Background())
 }
 
@@ -89,7 +101,7 @@ var points = []string{"spooled", "committed", "lent", "effect", "settled", "rand
 // was acknowledged is in the other tool: once, and in order. `make crash` does it
 // a thousand times.
 func TestKillTheWholeGateway(t *testing.T) {
-	c := &crash{t: t, data: t.TempDir(), rnd: rand.New(rand.NewPCG(4, uint64(*kills)))}
+	c := &crash{t: t, data: filepath.Join(t.TempDir(), "data"), rnd: rand.New(rand.NewPCG(4, uint64(*kills)))}
 	c.rig = &rig{ctx: t.Context(), store: outbox.NewMem(), cancel: func() {}, tools: map[passerelle.Side]*trial.Tool{}, ears: map[passerelle.Side]*ear{}}
 	defer func() {
 		c.end()
@@ -119,6 +131,8 @@ type crash struct {
 	t       *testing.T
 	data    string
 	listen  string
+	admin   string   // address of the child's Admin
+	wrapper []string // commands that start the child, if any
 	rnd     *rand.Rand
 	child   *exec.Cmd
 	acts    *acts
@@ -127,6 +141,8 @@ type crash struct {
 	armed   atomic.Pointer[string] // the point at which to kill
 	killed  chan struct{}
 	acked   atomic.Int64
+	denied  atomic.Int64           // answered 503: to be sent again
+	why     atomic.Pointer[string] // the last such answer
 	written atomic.Int64
 }
 
@@ -137,6 +153,7 @@ type crashed struct {
 	logs   int                    // acknowledged, from 1 on
 	files  int
 	spoken int // comments written in Jira, from 1 on
+	pieces int // files attached there
 }
 
 func (c *crash) setUp() {
@@ -153,18 +170,24 @@ func (c *crash) setUp() {
 		}
 		c.ears[side].watch = c.reach
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.listen = l.Addr().String()
+	c.listen, c.admin = c.free(), c.free()
 	c.public = "http://" + c.listen
-	if err := errors.Join(l.Close(), c.tools[passerelle.Partner].Point(c.face(passerelle.Partner), token)); err != nil {
+	if err := errors.Join(c.tools[passerelle.Partner].Point(c.face(passerelle.Partner), token)); err != nil {
 		c.t.Fatal(err)
 	}
 	if c.acts, err = readActs(crashFolder); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// free is an address that nobody listens on just now.
+func (c *crash) free() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // entries is how many entries each side writes on a ticket.
@@ -202,8 +225,9 @@ func (c *crash) ticket() (*crashed, error) {
 
 // start runs the gateway on the data folder, and waits until it answers.
 func (c *crash) start() {
-	c.child = exec.Command(os.Args[0])
-	c.child.Env = append(os.Environ(), childData+"="+c.data, childListen+"="+c.listen, childITop+"="+c.tools[passerelle.Requester].URL, childJira+"="+c.tools[passerelle.Partner].URL)
+	command := append(slices.Clone(c.wrapper), os.Args[0])
+	c.child = exec.Command(command[0], command[1:]...)
+	c.child.Env = append(os.Environ(), childData+"="+c.data, childListen+"="+c.listen, childAdmin+"="+c.admin, childITop+"="+c.tools[passerelle.Requester].URL, childJira+"="+c.tools[passerelle.Partner].URL)
 	c.child.Stderr = os.Stderr
 	if err := c.child.Start(); err != nil {
 		c.t.Fatal(err)
@@ -280,7 +304,7 @@ func (c *crash) writeThere(ticket *crashed) {
 
 // repeat posts a message until it is acknowledged, as a careful sender does.
 func (c *crash) repeat(message string) {
-	for {
+	for !c.t.Failed() {
 		told, err := c.post(passerelle.Requester, message)
 		if err == nil && strings.Contains(told, `"code":0`) {
 			c.acked.Add(1)
@@ -291,6 +315,11 @@ func (c *crash) repeat(message string) {
 			c.t.Errorf("%s: %s", message, told)
 			return
 		}
+		if strings.Contains(err.Error(), "503") {
+			c.denied.Add(1)
+			told := err.Error()
+			c.why.Store(&told)
+		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
@@ -298,7 +327,7 @@ func (c *crash) repeat(message string) {
 // writeHere comments in Jira as its agent: a webhook that meets no gateway is
 // lost, the next one tells of the ticket again.
 func (c *crash) writeHere(ticket *crashed) {
-	for ticket.spoken < entries {
+	for ticket.spoken < entries && !c.t.Failed() {
 		time.Sleep(5 * time.Millisecond)
 		if ticket.issue.Load() == nil {
 			c.refer(ticket)
@@ -310,7 +339,21 @@ func (c *crash) writeHere(ticket *crashed) {
 		}
 		ticket.spoken++
 		c.written.Add(1)
+		if ticket.spoken%4 == 0 {
+			if err := c.attach(ticket); err != nil {
+				c.t.Error(err)
+				return
+			}
+		}
 	}
+}
+
+// attach has Jira's agent attach a file.
+func (c *crash) attach(ticket *crashed) error {
+	name := fmt.Sprintf("piece-%s-%d-fin", ticket.key, ticket.pieces+1)
+	_, err := c.tools[passerelle.Partner].Upload(c.ctx, "/rest/api/2/issue/"+*ticket.issue.Load()+"/attachments", name+".txt", name)
+	ticket.pieces++
+	return err
 }
 
 func (c *crash) comment(ticket *crashed, text string) error {
@@ -345,6 +388,22 @@ func (c *crash) finish() {
 	for _, w := range append(wrong, c.wrong()...) {
 		c.t.Error(w)
 	}
+	if c.t.Failed() {
+		c.explain()
+	}
+}
+
+// explain shows what the gateway says of what did not arrive.
+func (c *crash) explain() {
+	if res, err := http.Get("http://" + c.admin + "/api/outbox"); err == nil {
+		b, _ := io.ReadAll(res.Body) // what was read is shown
+		res.Body.Close()
+		c.t.Logf("the outbox: %s", b)
+	}
+	log, _ := os.ReadFile(c.data + ".log")
+	lines := strings.Split(string(log), "\n")
+	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "level=INFO") })
+	c.t.Logf("the end of its log:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
 }
 
 // end ends the gateway.
@@ -385,6 +444,15 @@ func (c *crash) wrong() []string {
 		log, err := c.tools[passerelle.Requester].Read(c.ctx, `{"operation":"core/get","class":"UserRequest","key":"`+ticket.key+`","output_fields":"public_log"}`)
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		pieces, err := c.tools[passerelle.Requester].Read(c.ctx, `{"operation":"core/get","class":"Attachment","key":"SELECT Attachment WHERE item_class='UserRequest' AND item_id=`+ticket.key+`","output_fields":"contents"}`)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for i := 1; i <= ticket.pieces; i++ {
+			if n := strings.Count(pieces.Raw, fmt.Sprintf(`"piece-%s-%d-fin.txt"`, ticket.key, i)); n != 1 {
+				out = append(out, fmt.Sprintf("file %d of the issue of ticket %s is there %d times", i, ticket.key, n))
+			}
 		}
 		out = append(out, ordered("ici "+ticket.key, log.Get("objects.@values.0.fields.public_log.entries.#.message").String(), ticket.spoken)...)
 	}

@@ -303,7 +303,7 @@ func (c *crossing) heardOnce() {
 			continue // its own tool refused it
 		}
 		n, no := strings.Count(written[s.from.Other()], s.text), strings.Contains(refused, s.text)
-		if n > 1 || n == 1 == no {
+		if n > 1 || n == 0 && !no { // what was refused may travel later, with a create that shows it
 			c.t.Errorf("« %s » of the %s, ticket %s, stands %d times on the other side (refused: %v)", s.text, s.from, s.ticket, n, no)
 		}
 	}

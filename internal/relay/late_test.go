@@ -125,10 +125,11 @@ func TestR34ClosingWins(t *testing.T) {
 		time.Sleep(time.Minute)
 		back := s.requester.stops()
 		s.must(partnerSays("Rejeté", "h/2", "reject_reason", "<p>non</p>"))
-		l := s.must(event(passerelle.Close, ""))
+		s.must(event(passerelle.Close, ""))
 		back()
 		time.Sleep(time.Hour)
-		if l = s.link(); l.State != passerelle.Closed {
+		l := s.link()
+		if l.State != passerelle.Closed {
 			t.Errorf("state %s, want closed", l.State)
 		}
 		if got := s.story(l.ID); !slices.Contains(got, "reject→requester superseded") {
