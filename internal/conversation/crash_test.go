@@ -272,15 +272,22 @@ func (c *crash) reach(point string) {
 	close(c.killed)
 }
 
-// awaitFile waits until one more file lies in the spool.
+// awaitFile waits until a file that was not there before lies in the spool.
 func (c *crash) awaitFile() {
-	count := func() int {
-		files, _ := filepath.Glob(filepath.Join(c.data, "*", "*", "*"))
-		more, _ := filepath.Glob(filepath.Join(c.data, "*", "*"))
-		return len(files) + len(more)
+	files := func() []string {
+		all, _ := filepath.Glob(filepath.Join(c.data, "*", "*")) // the pattern is a good one
+		more, _ := filepath.Glob(filepath.Join(c.data, "*", "*", "*"))
+		return append(all, more...)
 	}
-	before := count()
-	for end := time.Now().Add(20 * time.Second); count() <= before && time.Now().Before(end); {
+	before := map[string]bool{}
+	for _, name := range files() {
+		before[name] = true
+	}
+	fresh := func(name string) bool { return !before[name] }
+	for end := time.Now().Add(20 * time.Second); !slices.ContainsFunc(files(), fresh); {
+		if time.Now().After(end) {
+			c.t.Fatal("no file came into the spool")
+		}
 		time.Sleep(200 * time.Microsecond)
 	}
 }
