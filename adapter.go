@@ -9,14 +9,22 @@ import (
 
 // Message is an Event in the words of the tool that will hear it.
 type Message struct {
-	ID     string // unique, the same at each try: the mark that a tool can keep
-	Op     string // the annex's operation: core/create, core/update, core/apply_stimulus, syn/addattachment
-	Key    string // the ticket's key in the receiving tool; empty for a create
-	Number string // its number, for errors
-	To     Side
-	Kind   Kind
-	Goals  []string // for a change of state: the receiving tool's acceptable statuses, preferred first
-	Public bool     // an adapter writes internally unless this is set (R16)
+	ID string // unique, the same at each try: the mark that a tool can keep
+	// Of names the fact that it tells, and which message of it this is: the same
+	// after a restore, when the same fact gets another ID. A tool that keeps marks
+	// keeps it too. Empty where the fact has no name.
+	Of string
+	// Restored says that the store came from a backup: an earlier try may lie
+	// further back, and other writes of ours may have followed it. Probe then
+	// names all that it may be (Receipt.Either).
+	Restored bool
+	Op       string // the annex's operation: core/create, core/update, core/apply_stimulus, syn/addattachment
+	Key      string // the ticket's key in the receiving tool; empty for a create
+	Number   string // its number, for errors
+	To       Side
+	Kind     Kind
+	Goals    []string // for a change of state: the receiving tool's acceptable statuses, preferred first
+	Public   bool     // an adapter writes internally unless this is set (R16)
 	// Body is the whole message as the contract's template renders it. For an
 	// attachment the file's bytes are not in it: its place holds DataToken, and
 	// the adapter streams the file.
@@ -108,4 +116,46 @@ type Watcher interface {
 	Read(ctx context.Context, key string) (*Snapshot, error)
 	// Fetch completes an Attach event of a Snapshot with its file's bytes.
 	Fetch(ctx context.Context, e *Event, files Spool) error
+}
+
+// Sweeper is a Watcher that can be asked which tickets changed, for what its
+// tool never told us.
+type Sweeper interface {
+	Watcher
+	// Changed looks at the tool once and tells what may have changed. It errs on
+	// the side of telling too much: what is read and known already has no effect.
+	Changed(ctx context.Context, since Since) (*Changes, error)
+}
+
+// Since says from when on changes are asked for, and of which tickets.
+type Since struct {
+	// Cursor is Changes.Next of an earlier call; empty: nothing was asked yet,
+	// and only Next and what needs no date is told.
+	Cursor string
+	// Known are tickets of ours in that tool, a batch of them.
+	Known []Ref
+	// Others asks also for tickets that are not among Known: those that the tool
+	// hands to us, and those that carry our mark.
+	Others bool
+}
+
+// Changes is what a tool says of its tickets.
+type Changes struct {
+	Keys []string // of tickets that changed: known ones, and ones that carry our mark
+	// Handed are keys of tickets that stand with the partner's team and changed.
+	Handed []string
+	// Attached are, by ticket, the names of the attachments that it has, where
+	// attaching one does not change the ticket.
+	Attached map[string][]string
+	// Next is the cursor for the next call: a time that the tool itself told,
+	// never older than Since.Cursor. It may be empty where there was no ticket.
+	Next string
+}
+
+// Teller is a Watcher whose tool pushes what its administrator composed of
+// placeholders, as an iTop does. It composes the same from a reading.
+type Teller interface {
+	Watcher
+	// Tell returns what the tool would have pushed of a ticket by this payload.
+	Tell(ctx context.Context, key string, payload []byte) ([]*Event, error)
 }

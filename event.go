@@ -47,6 +47,9 @@ type Event struct {
 	// Mark is the id of the gateway's own message that made this change, where
 	// the tool keeps our marks: such an event is an echo (R17).
 	Mark string `json:"mark,omitempty"`
+	// Account is the tool's own id of who made the change, where it tells: what our
+	// own account wrote is an echo even where the tool keeps no marks (R17).
+	Account string `json:"-"`
 	// Source is an adapter's handle for Watcher.Fetch, such as an attachment's id.
 	Source string `json:"source,omitempty"`
 	// In names the facts whose texts show this file, in a Snapshot: an image that
@@ -78,6 +81,26 @@ type Snapshot struct {
 	Fields map[string]string // its scalars, by the tool's own field codes
 	Events []*Event          // without bytes: see Watcher.Fetch
 	Gone   bool              // the tool says that there is no such ticket
+	// Status is where the ticket stands, in the tool's own word, for a tool that
+	// does not tell how it came there; empty where Events have the steps. Away says
+	// that it is not with the partner's team.
+	Status string
+	Away   bool
+	// Forgets says that the tool may lose a journal entry when two are written at
+	// once: what we wrote there is looked for at each reading. Overwritten are the
+	// losses that its history shows.
+	Forgets     bool
+	Overwritten []Overwritten
+}
+
+// Overwritten is a journal entry that another one, written at the same moment,
+// took the place of.
+type Overwritten struct {
+	Name    string // identity of the loss: the tool's id of the operation
+	Log     string // public_log or private_log
+	Author  string // who wrote what is lost, as the tool names them
+	Account string // the tool's id of the author, where it tells
+	At      string // when, in the tool's local time
 }
 
 // Ticket names the ticket for people, as far as the event alone can tell.
