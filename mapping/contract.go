@@ -61,6 +61,7 @@ type Contract struct {
 	signals   []signal
 	lifecycle lifecycle
 	templates map[Send]*template
+	pushes    map[passerelle.Side]*pushes
 	facts     []string  // the fields of the create that later templates name
 	source    *ast.File // contract.yaml, for the lines of its mistakes; kept during Load
 }
@@ -136,6 +137,10 @@ func Load(fsys fs.FS) (*Contract, error) {
 	c.Catalogue = readCatalogue(fsys, c, &p)
 	c.templates = readTemplates(fsys, c, &p)
 	c.lifecycle = readLifecycle(fsys, c, &p)
+	c.pushes = map[passerelle.Side]*pushes{}
+	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
+		c.pushes[side] = readPushes(fsys, c, side, &p)
+	}
 	c.checkNotes(&p)
 	c.checkNotify(&p)
 	c.checkNamedFields(&p)

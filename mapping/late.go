@@ -19,6 +19,22 @@ func (c *Contract) Turns(e *passerelle.Event, l *passerelle.Link) bool {
 	return r != nil && !r.no && r.next != l.State
 }
 
+// Back is the message that brings a side's ticket from one state to another when
+// the other side makes that change; not ok: the contract has none.
+func (c *Contract) Back(to passerelle.Side, from, next passerelle.State) (Send, bool) {
+	for _, r := range c.lifecycle.byLine() {
+		if r.state != from || r.from != to.Other() || r.next != next || r.no {
+			continue
+		}
+		for _, s := range r.sends {
+			if s.To == to && c.Moves(s.Send) {
+				return s.Send, true
+			}
+		}
+	}
+	return Send{}, false
+}
+
 // AdmitLate judges, in place of Admit, an event that would change the state but
 // whose sender had not been shown the present one: the state stays, and what the
 // event says travels as a journal entry where the contract has a row for one

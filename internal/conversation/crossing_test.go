@@ -255,7 +255,7 @@ func (c *crossing) coherent() {
 				c.t.Fatal(err)
 			}
 			if !stands(c, l, side, status) {
-				c.t.Errorf("%s is %s, but the %s shows %s", l.Names(), l.State, side, status)
+				c.t.Errorf("%s is %s, but the %s shows %s; its story:\n%s", l.Names(), l.State, side, status, c.story(l.ID))
 			}
 		}
 	}
@@ -265,6 +265,18 @@ func (c *crossing) coherent() {
 		}
 		c.t.Errorf("entry %d of %s, %s to the %s, is %s: %s", e.ID, e.Link, e.Template, e.To, e.Status, e.Error)
 	}
+}
+
+// story is what became of a ticket's events.
+func (c *crossing) story(link string) string {
+	var b strings.Builder
+	for e, err := range c.store.Entries(c.ctx, outbox.Query{Link: link}) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%d %s %s to %s by %s: %s at turn %d, %s %s %s\n", e.ID, e.Event.From, e.Event.Kind, e.To, e.Template, e.Status, e.Turn, e.Rule, e.Note, e.Error)
+	}
+	return b.String()
 }
 
 // stands tells whether a status of a tool is the pair's. A rejected ticket is

@@ -225,6 +225,9 @@ func (j *judgement) one(e *passerelle.Event) error {
 	if err != nil {
 		return err
 	}
+	if err := j.bringBack(e, step); err != nil {
+		return err
+	}
 	if e.Kind == passerelle.Create {
 		j.born(e, sum)
 	}

@@ -122,9 +122,8 @@ func (d *delivery) run() outbox.Outcome {
 	if d.e.To == passerelle.Partner && d.link.Partner.Key == "" && d.e.Event.Kind != passerelle.Create {
 		return d.failed(d.numberless())
 	}
-	if why := d.overtaken(); why != "" {
-		d.r.gates[d.dest].idle()
-		return outbox.Outcome{To: outbox.Superseded, Note: why, Follow: d.r.givenUp(d.ctx, d.e, d.link)}
+	if d.overtaken() != "" {
+		return d.supersede()
 	}
 	messages, errs := c.Render(sendOf(d.e), d.e.Event, d.link, d.e.State, messageID(d.e))
 	for i := d.e.Parts; i < len(messages); i++ {
@@ -134,6 +133,9 @@ func (d *delivery) run() outbox.Outcome {
 		}
 		if err == nil {
 			err = d.part(m, i)
+		}
+		if errors.Is(err, errOvertaken) {
+			return d.supersede()
 		}
 		if err != nil {
 			return d.failed(err)
@@ -160,6 +162,12 @@ func (d *delivery) overtaken() string {
 		return "the pair was taken out of the interface"
 	}
 	return ""
+}
+
+// supersede ends an entry that is not to be sent any more.
+func (d *delivery) supersede() outbox.Outcome {
+	d.r.gates[d.dest].idle()
+	return outbox.Outcome{To: outbox.Superseded, Note: d.overtaken(), Names: d.o.Names, Follow: d.r.givenUp(d.ctx, d.e, d.link)}
 }
 
 // sendOf is what an entry sends, and to whom.
@@ -205,6 +213,9 @@ func (d *delivery) instead(c *mapping.Contract, err error, i int) (*passerelle.M
 func (d *delivery) part(m *passerelle.Message, i int) error {
 	if d.e.Probe && i == d.e.Parts {
 		found, err := d.probe(m)
+		if err == nil && !found {
+			err = d.stillWanted()
+		}
 		if err != nil || found {
 			return err
 		}
@@ -222,6 +233,27 @@ func (d *delivery) part(m *passerelle.Message, i int) error {
 		return err
 	}
 	d.take(receipt)
+	return nil
+}
+
+// errOvertaken ends a delivery whose message is not to be sent any more.
+var errOvertaken = errors.New("overtaken")
+
+// stillWanted is asked before a change of state is sent again that is not there:
+// it may have taken effect, and the people there may have changed the state once
+// more, which is on its way to us (R34).
+func (d *delivery) stillWanted() error {
+	if !d.r.moves(d.e) {
+		return nil
+	}
+	time.Sleep(min(d.r.Backoff.First, 2*time.Second))
+	link, err := d.r.Store.Find(d.ctx, d.e.Contract, passerelle.Broker, d.e.Link)
+	if err != nil {
+		return err
+	}
+	if d.link = link; d.overtaken() != "" {
+		return errOvertaken
+	}
 	return nil
 }
 
@@ -337,12 +369,23 @@ func (d *delivery) failed(err error) outbox.Outcome {
 		d.r.gates[d.dest].up()
 		if errors.Is(err, passerelle.ErrUnknown) {
 			o.Probe = false // a person looks instead: a retry sends
+		} else if d.mayBeOvertaken() {
+			o.Looks = append(o.Looks, outbox.Look{Contract: d.dest.Contract, Side: d.dest.Side, Key: d.link.Ref(d.dest.Side).Key})
+			return d.again(o, after)
 		}
 		return d.park(o)
 	case passerelle.Unsure:
 		o.Probe = true
 	}
 	return d.again(o, after)
+}
+
+// mayBeOvertaken tells of a change of state that its tool refuses for the first
+// time: its people may just have made one of theirs, which we have not heard of
+// yet. The ticket is read, and then the message tried once more (R34).
+func (d *delivery) mayBeOvertaken() bool {
+	refused := d.e.Class == passerelle.Stuck || d.e.Class == passerelle.Refused
+	return !refused && d.tool.Watch != nil && d.link != nil && d.link.Ref(d.dest.Side).Key != "" && d.r.moves(d.e)
 }
 
 // suspect tells whether it is the message that brings the destination down: the

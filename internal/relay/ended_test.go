@@ -80,6 +80,7 @@ func TestEndedBeforeItsCreateWent(t *testing.T) {
 	run(t, func(s *stage) {
 		back := s.partner.stops()
 		l := s.must(createEvent())
+		time.Sleep(time.Minute) // it was tried, and is not under way
 		h := admin.Handler(s.Store, []string{ctr}, s.Terms, s.Decided)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("POST", "/api/end/"+l.Own.Number, strings.NewReader(`{"by":"op","why":"theirs"}`)))

@@ -2,8 +2,10 @@ package relay
 
 import (
 	"fmt"
+	"slices"
 
 	"passerelle"
+	"passerelle/mapping"
 	"passerelle/outbox"
 )
 
@@ -56,6 +58,25 @@ func (j *judgement) unshown(side passerelle.Side) (*outbox.Entry, error) {
 		}
 	}
 	return nil, nil
+}
+
+// bringBack adds, to an answer that came while the question was on its way to
+// its sender, the message that takes the sender's ticket out of « A compléter »
+// again: nobody knows whether the answer was written there before the question
+// arrived or after it (R34). Where the tool did it itself, the message finds it
+// done.
+func (j *judgement) bringBack(e *passerelle.Event, step *mapping.Step) error {
+	if e.Kind != passerelle.PublicLog || step.Next == j.link.State {
+		return nil
+	}
+	queued, err := j.unshown(e.From)
+	if err != nil || queued == nil {
+		return err
+	}
+	if back, ok := j.c.Back(e.From, j.link.State, step.Next); ok && !slices.Contains(step.Sends, back) {
+		step.Sends = append(step.Sends, back)
+	}
+	return nil
 }
 
 // underWay tells whether a message may have arrived, though nobody knows yet.

@@ -1,0 +1,148 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"passerelle"
+)
+
+// pushes is what the contract has the administrator of a side's iTop set up:
+// the payloads of from-requester or from-partner, and the triggers that push
+// them. The gateway composes the same payloads itself when it finds a ticket
+// that nobody told it of.
+type pushes struct {
+	create  []byte                       // the payload of an escalation
+	moves   map[passerelle.Kind][]byte   // the payloads of changes of state
+	filters map[passerelle.Kind][]string // of the triggers that push them
+	handed  string                       // which tickets are handed to the partner's team: the escalation's filter
+}
+
+// readPushes reads a folder that not every contract has: a tool that can be read
+// whole, as Jira, has none.
+func readPushes(fsys fs.FS, c *Contract, side passerelle.Side, p *Problems) *pushes {
+	dir := "from-" + string(side)
+	if _, err := fs.Stat(fsys, dir); err != nil {
+		return nil
+	}
+	out := &pushes{moves: map[passerelle.Kind][]byte{}, filters: map[passerelle.Kind][]string{}}
+	table := dir + "/triggers.csv"
+	rows := readTable(fsys, table, []string{"name", "on", "class", "state", "attcodes", "filter", "context", "payload"}, p).rows
+	for _, r := range rows {
+		file := dir + "/" + r.get("payload") + ".json"
+		payload, err := fs.ReadFile(fsys, file)
+		if err != nil || !json.Valid(payload) {
+			p.add(table, r.line, "name a JSON file of "+dir, "the payload %s cannot be read as JSON", file)
+			continue
+		}
+		out.add(c, side, payload, r.get("filter"))
+	}
+	return out
+}
+
+func (f *pushes) add(c *Contract, side passerelle.Side, payload []byte, filter string) {
+	var tells struct{ Operation, Stimulus string }
+	_ = json.Unmarshal(payload, &tells) // what is told otherwise is no change of state
+	if tells.Operation == "core/create" {
+		f.create, f.handed = payload, filter
+		return
+	}
+	for _, s := range c.signals {
+		if s.side == side && tells.Stimulus != "" && same(s.word, tells.Stimulus) {
+			f.filters[s.kind] = append(f.filters[s.kind], filter)
+			if f.moves[s.kind] == nil {
+				f.moves[s.kind] = payload
+			}
+		}
+	}
+}
+
+// Escalation is the payload by which a side's tool tells of a ticket that it
+// hands over; nil where the contract has none.
+func (c *Contract) Escalation(side passerelle.Side) []byte {
+	if f := c.pushes[side]; f != nil {
+		return f.create
+	}
+	return nil
+}
+
+// Told is the payload by which a side's tool tells of a change of state; nil
+// where the contract has none.
+func (c *Contract) Told(side passerelle.Side, k passerelle.Kind) []byte {
+	if f := c.pushes[side]; f != nil {
+		return f.moves[k]
+	}
+	return nil
+}
+
+// Scope is an OQL of the tickets of a side that stand with the partner's team,
+// as the triggers tell: those handed to it at the requester's, those not given
+// back at the partner's. Empty where no trigger tells.
+func (c *Contract) Scope(side passerelle.Side) string {
+	f := c.pushes[side]
+	if f == nil {
+		return ""
+	}
+	if side == passerelle.Requester {
+		return f.handed
+	}
+	back := f.filters[passerelle.Reject]
+	if len(back) != 1 {
+		return ""
+	}
+	class, _, _ := strings.Cut(strings.TrimPrefix(back[0], "SELECT "), " ")
+	return fmt.Sprintf("SELECT %s WHERE id NOT IN (%s)", class, back[0])
+}
+
+// Standing lists the states of a pair that go with what a side's tool shows of
+// its ticket: its status, and whether it is away from the partner's team (which
+// counts only where Scope is told).
+func (c *Contract) Standing(side passerelle.Side, status string, away bool) []passerelle.State {
+	var out []passerelle.State
+	teams := c.Scope(side) != ""
+	for _, v := range c.values["status"] {
+		s := passerelle.State(v.name)
+		shown := holds(v.of(side), status)
+		switch {
+		case !teams || s == passerelle.Closed:
+		case s == passerelle.Rejected: // the team tells, the status need not
+			shown = away && (shown || side == passerelle.Partner)
+		case away:
+			shown = false
+		}
+		if shown && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Moved is what happened to a ticket of a side that stands where no state of the
+// pair's is: the event that the life cycle has for it. Not ok: it has none, and
+// the ticket is left as it is. A ticket that is away from the partner's team in
+// no known state has left.
+func (c *Contract) Moved(side passerelle.Side, from passerelle.State, stands []passerelle.State, away bool) (passerelle.Kind, bool) {
+	if len(stands) == 0 {
+		return passerelle.Leave, away && c.Told(side, passerelle.Leave) != nil
+	}
+	for _, next := range stands {
+		for _, k := range signalled {
+			if r := c.lifecycle.find(from, side, k); r != nil && !r.no && r.next == next && c.Told(side, k) != nil {
+				return k, true
+			}
+		}
+	}
+	for _, next := range stands { // not allowed here: refused in sight
+		for _, s := range passerelle.States() {
+			for _, k := range signalled {
+				if r := c.lifecycle.find(s, side, k); r != nil && !r.no && r.next == next && s != next && c.Told(side, k) != nil {
+					return k, true
+				}
+			}
+		}
+	}
+	return "", false
+}
