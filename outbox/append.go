@@ -53,7 +53,7 @@ func prepare(c *Change) (*change, error) {
 	ready := &change{format: c.OwnFormat, follows: c.Follows, names: c.Names, looks: c.Looks}
 	if c.Link != nil {
 		ready.link = c.Link.Clone()
-		if err := errors.Join(checkRefs(c.Link), checkFormat(c.OwnFormat)); err != nil {
+		if err := errors.Join(checkRefs(c.Link), checkFormat(c.OwnFormat), checkGiven(c.Link)); err != nil {
 			return nil, err
 		}
 	}
@@ -134,6 +134,24 @@ func (t *tx) guardNew(c *change) error {
 		id = known.ID
 	}
 	if id != c.follows && c.link.Requester.Key != "" {
+		return ErrConflict
+	}
+	return t.guardGiven(c.link)
+}
+
+// errNeverGiven refuses a number that the next new link would get once more.
+var errNeverGiven = errors.New("was never given (leave Link.ID empty, and the link gets the next one)")
+
+// guardGiven refuses a new link whose number another has, or will have.
+func (t *tx) guardGiven(l *passerelle.Link) error {
+	if l.ID == "" {
+		return nil
+	}
+	n := linkNumber(l.ID)
+	if last := lastGiven(t, ownCounter); n > last {
+		return fmt.Errorf("number %d, after the last %d, %w", n, last, errNeverGiven)
+	}
+	if t.get(linkBucket, numberKey(n)) != nil {
 		return ErrConflict
 	}
 	return nil

@@ -66,6 +66,9 @@ func create(dir, path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(dir, restoreName)); err == nil {
+		return fmt.Errorf("%s holds a backup that is being restored, or whose restore was interrupted (%s)", dir, restoreAgain)
+	}
 	if _, err := os.Stat(filepath.Join(dir, fileDir)); err == nil { // it is made after the database
 		return fmt.Errorf("%s is missing, though %s is there (%s; to begin anew, name an empty folder)", path, filepath.Join(dir, fileDir), restoreHint)
 	}
@@ -133,7 +136,10 @@ func openFile(path string) (*bolt, error) {
 		if err := kv.confirm(file); err != nil {
 			return fmt.Errorf("%s: cannot be written and synced: %w (check the disk)", path, err)
 		}
-		return kv.check(file)
+		if err := kv.check(file); err != nil {
+			return err
+		}
+		return kv.addKept()
 	})
 	if err == nil {
 		return kv, nil
@@ -199,12 +205,31 @@ func (b *bolt) check(file *os.File) error {
 			return fmt.Errorf("%s is damaged: %w: %d of %d bytes (%s)", b.path, errTruncated, info.Size(), t.tx.Size(), restoreHint)
 		}
 		for _, name := range buckets() {
-			t.bucket(name)
+			if name != keptBucket {
+				t.bucket(name)
+			}
 		}
 		v := number(t.get(metaBucket, []byte(schemaKey)))
 		if v != schema && t.err() == nil {
 			return fmt.Errorf("%s: schema %d, this program knows %d (use the program that wrote it, or a newer one)", b.path, v, schema)
 		}
 		return t.err()
+	})
+}
+
+// addKept makes the table that databases had not at first. It came without a
+// new schema, as a program that does not know it loses nothing by it.
+func (b *bolt) addKept() error {
+	there := false
+	err := b.view(func(r reader) error {
+		there = r.(*boltTx).tx.Bucket([]byte(keptBucket)) != nil
+		return nil
+	})
+	if err != nil || there {
+		return err
+	}
+	return b.update(func(w writer) error {
+		_, err := w.(*boltTx).tx.CreateBucket([]byte(keptBucket))
+		return err
 	})
 }

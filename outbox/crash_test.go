@@ -45,8 +45,15 @@ func child(dir, role string, tracer ...string) *exec.Cmd {
 // say writes one line in one write.
 func say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
+// teller takes what a sender or a worker says, as say does.
+type teller func(format string, args ...any)
+
 // work is the child: it never ends by itself, unless its role says so.
 func work(dir, role string) {
+	if role == "restore" {
+		restoreWork(dir)
+		return
+	}
 	s, err := OpenBolt(dir)
 	if err != nil {
 		say("open %v", err)
@@ -70,17 +77,17 @@ func crashWork(s Store) {
 	var wg sync.WaitGroup
 	run := fmt.Sprint(time.Now().UnixNano())
 	for i := range 4 {
-		wg.Go(func() { send(s, fmt.Sprint(run, "-", i)) })
+		wg.Go(func() { send(s, fmt.Sprint(run, "-", i), say) })
 	}
 	for range 2 {
-		wg.Go(func() { deliver(s, toPartner) })
-		wg.Go(func() { deliver(s, toRequester) })
+		wg.Go(func() { deliver(s, toPartner, say) })
+		wg.Go(func() { deliver(s, toRequester, say) })
 	}
 	wg.Wait()
 }
 
 // send makes links, and adds to them.
-func send(s Store, who string) {
+func send(s Store, who string, say teller) {
 	ctx := context.Background()
 	var l *passerelle.Link
 	for i := 0; ; i++ {
@@ -111,7 +118,7 @@ func send(s Store, who string) {
 }
 
 // deliver lends and settles; of four partner's entries one is tried again.
-func deliver(s Store, d Dest) {
+func deliver(s Store, d Dest, say teller) {
 	ctx := context.Background()
 	for {
 		e, err := s.Next(ctx, d)

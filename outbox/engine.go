@@ -213,5 +213,6 @@ func (s *engine) Close() error {
 	s.queue.close()
 	s.looks.close()
 	s.commit.close()
+	s.files.close()
 	return s.kv.close()
 }

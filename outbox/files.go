@@ -20,6 +20,7 @@ type spool struct {
 	pins map[string]int
 	refs map[string]int // as committed
 	last error          // why the last file could not be kept; nil if it was
+	shut bool           // nothing is removed any more: the folder may be another's by now
 }
 
 // shelf is where the bytes lie.
@@ -173,9 +174,22 @@ func (s *spool) forget(sum string) {
 // between. A file that will not go is tried again at the next start; so is one
 // whose entry may be on disk after all, when its commit failed.
 func (s *spool) dropUnused(sum string) {
-	if s.pins[sum] == 0 && s.refs[sum] == 0 && !s.doubtful() {
+	if s.pins[sum] == 0 && s.refs[sum] == 0 && !s.shut && !s.doubtful() {
 		_ = s.shelf.remove(sum)
 	}
+}
+
+// still keeps every file where it is until move is called, once or more.
+func (s *spool) still() (move func()) {
+	s.mu.Lock()
+	return sync.OnceFunc(s.mu.Unlock)
+}
+
+// close ends the removing of files.
+func (s *spool) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = true
 }
 
 // sweep starts from the references on disk, and removes the files without one.

@@ -25,6 +25,7 @@ const (
 	queueBucket  bucket = "queue"   // status, entry id → place: what is not final
 	fileBucket   bucket = "files"   // sum → fileRefs
 	lookBucket   bucket = "looks"   // contract, side, key → Look
+	keptBucket   bucket = "kept"    // key → value, as Keep was given it
 	schemaKey           = "schema"
 	ownCounter          = "own"   // the last own number given
 	entryCounter        = "entry" // the last entry id given
@@ -34,7 +35,7 @@ const (
 
 func buckets() []bucket {
 	return []bucket{metaBucket, linkBucket, keyBucket, nameBucket, entryBucket, eventBucket,
-		storyBucket, queueBucket, fileBucket, lookBucket}
+		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket}
 }
 
 // reader reads ordered tables as they were at one moment. What it returns is
@@ -103,9 +104,14 @@ func save(w writer, b bucket, key []byte, v any) {
 
 // count takes the next number of a counter.
 func count(w writer, counter string) uint64 {
-	n := number(w.get(metaBucket, []byte(counter))) + 1
+	n := lastGiven(w, counter) + 1
 	w.put(metaBucket, []byte(counter), numberKey(n))
 	return n
+}
+
+// lastGiven is the last number that a counter gave, or skipped.
+func lastGiven(r reader, counter string) uint64 {
+	return number(r.get(metaBucket, []byte(counter)))
 }
 
 // numberKey orders as numbers do.

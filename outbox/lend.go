@@ -81,22 +81,27 @@ func (s *engine) Sent(ctx context.Context, e *Entry, parts int, names []Name) er
 	if err := checkNames(names); err != nil {
 		return wrap("sent", err)
 	}
-	err := s.do(ctx, "sent", func(t *tx) error { return t.sent(e.ID, e.Lend, parts, names) })
+	var sent *record
+	err := s.do(ctx, "sent", func(t *tx) (err error) {
+		sent, err = t.sent(e.ID, e.Lend, parts, names)
+		return err
+	})
 	if err == nil {
-		e.Parts = max(e.Parts, parts)
+		e.Parts, e.Wrote = max(e.Parts, parts), sent.Wrote
 	}
 	return err
 }
 
-func (t *tx) sent(id, lend uint64, parts int, names []Name) error {
+func (t *tx) sent(id, lend uint64, parts int, names []Name) (*record, error) {
 	r, err := t.loan(id, lend)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Parts = max(r.Parts, parts)
+	r.wrote(names)
 	t.saveRecord(r, Lent)
 	t.see(names, r.Link)
-	return nil
+	return r, nil
 }
 
 // Settle implements Store.
@@ -162,6 +167,7 @@ func (t *tx) settle(id, lend uint64, o *Outcome, follow []*fresh, pinned func(st
 // a later try goes well.
 func (t *tx) outcome(r *record, o *Outcome) *record {
 	r.Status, r.Probe = o.To, o.Probe
+	r.wrote(o.Names)
 	if o.Charge {
 		if r.Attempts++; r.Tried.IsZero() {
 			r.Tried = t.now

@@ -43,14 +43,30 @@ func readLink(r reader, n uint64) (*passerelle.Link, error) {
 	return l, nil
 }
 
-// baptize gives a new link its number, never given before.
+// baptize gives a new link its number: the next, or the one that it had before.
 func (t *tx) baptize(l *passerelle.Link, format string) {
-	n := count(t, ownCounter)
-	l.ID = strconv.FormatUint(n, 10)
-	l.Own = passerelle.Ref{Key: l.ID, Number: l.ID}
-	if format != "" {
-		l.Own.Number = fmt.Sprintf(format, n)
+	if l.ID == "" {
+		l.ID = strconv.FormatUint(count(t, ownCounter), 10)
+		l.Own = passerelle.Ref{Key: l.ID}
 	}
+	if l.Own.Number != "" {
+		return
+	}
+	l.Own.Number = l.ID
+	if format != "" {
+		l.Own.Number = fmt.Sprintf(format, linkNumber(l.ID))
+	}
+}
+
+// checkGiven refuses a new link with an ID that is no number of ours.
+func checkGiven(l *passerelle.Link) error {
+	if l.Version != 0 || l.ID == "" {
+		return nil
+	}
+	if n := linkNumber(l.ID); n == 0 || strconv.FormatUint(n, 10) != l.ID || l.Own.Key != l.ID {
+		return fmt.Errorf("a new link with the ID %.40q and the own key %.40q (one number as both works, or an empty ID)", l.ID, l.Own.Key)
+	}
+	return nil
 }
 
 // checkFormat refuses a format that does not show the number.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"passerelle"
@@ -19,10 +20,12 @@ type model struct {
 	looks   map[Look]*Look // by contract, side and key
 	reading map[Look]bool  // looks handed out
 	pins    map[string]int
+	kept    map[string]string
+	own     int // the last own number given
 }
 
 func newModel() *model {
-	return &model{names: map[Name]bool{}, looks: map[Look]*Look{}, reading: map[Look]bool{}, pins: map[string]int{}}
+	return &model{names: map[Name]bool{}, looks: map[Look]*Look{}, reading: map[Look]bool{}, pins: map[string]int{}, kept: map[string]string{}}
 }
 
 // copyOf is a deep copy.
@@ -75,6 +78,12 @@ func (m *model) append(c *Change) error {
 			if l.Requester.Key != "" && (known != nil && known.ID != c.Follows || known == nil && c.Follows != "") {
 				return ErrConflict
 			}
+			if n, _ := strconv.Atoi(l.ID); n > m.own {
+				return errNeverGiven
+			}
+			if m.link(l.ID) != nil {
+				return ErrConflict
+			}
 		} else if old := m.link(l.ID); old == nil || old.Version != l.Version {
 			return ErrConflict
 		}
@@ -90,17 +99,23 @@ func (m *model) append(c *Change) error {
 
 func (m *model) putLink(c *Change) {
 	if c.Link.Version == 0 {
-		n := len(m.links) + 1
-		c.Link.ID = fmt.Sprint(n)
-		c.Link.Own = passerelle.Ref{Key: c.Link.ID, Number: c.Link.ID}
-		if c.OwnFormat != "" {
-			c.Link.Own.Number = fmt.Sprintf(c.OwnFormat, n)
+		if c.Link.ID == "" {
+			m.own++
+			c.Link.ID, c.Link.Own = fmt.Sprint(m.own), passerelle.Ref{}
 		}
-		m.links = append(m.links, nil)
+		n, _ := strconv.Atoi(c.Link.ID)
+		number := c.Link.ID
+		if c.OwnFormat != "" {
+			number = fmt.Sprintf(c.OwnFormat, n)
+		}
+		c.Link.Own = passerelle.Ref{Key: c.Link.ID, Number: cmp.Or(c.Link.Own.Number, number)}
 	}
 	c.Link.Version++
-	i := slices.IndexFunc(m.links, func(l *passerelle.Link) bool { return l == nil || l.ID == c.Link.ID })
-	m.links[i] = copyOf(c.Link)
+	m.links = slices.DeleteFunc(m.links, func(l *passerelle.Link) bool { return l.ID == c.Link.ID })
+	m.links = append(m.links, copyOf(c.Link))
+	slices.SortFunc(m.links, func(a, b *passerelle.Link) int {
+		return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) // as numbers
+	})
 }
 
 func (m *model) putEntry(e *Entry, l *passerelle.Link) {
@@ -230,8 +245,17 @@ func (m *model) sent(e *Entry, parts int, names []Name) error {
 		return ErrLost
 	}
 	m.entry(e.ID).Parts = max(parts, m.entry(e.ID).Parts)
+	m.wrote(m.entry(e.ID), names)
 	m.see(names)
 	return nil
+}
+
+func (m *model) wrote(e *Entry, names []Name) {
+	for _, n := range names {
+		if n.Side == e.To && !slices.Contains(e.Wrote, n.Name) {
+			e.Wrote = append(e.Wrote, n.Name)
+		}
+	}
 }
 
 func (m *model) settle(e *Entry, o Outcome) error {
@@ -255,6 +279,7 @@ func (m *model) settle(e *Entry, o Outcome) error {
 	}
 	old.Note = cmp.Or(o.Note, old.Note)
 	l := m.link(old.Link)
+	m.wrote(old, o.Names)
 	m.teach(l, old.To, o)
 	for _, f := range o.Follow {
 		m.putEntry(f, l)

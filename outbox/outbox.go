@@ -15,6 +15,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"time"
 
@@ -68,8 +69,13 @@ type Entry struct {
 	Error    string            `json:"error,omitempty"`     // the last error, for people
 	Note     string            `json:"note,omitempty"`      // how it went
 	Probe    bool              `json:"probe,omitempty"`     // an earlier try's outcome is unknown: ask before trying
-	// Parts counts the messages of this entry that were delivered, in order.
+	// Restored: it was not final in a backup that was restored. What became of it
+	// since the backup was made, nobody here knows.
+	Restored bool `json:"restored,omitempty"`
+	// Parts counts the messages of this entry that were delivered, in order; Wrote
+	// are the names of what they wrote at To, as Sent and Settle were told them.
 	Parts     int        `json:"parts,omitempty"`
+	Wrote     []string   `json:"wrote,omitempty"`
 	Decisions []Decision `json:"decisions,omitempty"` // by people, oldest first
 	// Lend numbers the loans; Sent and Settle of an older loan are ErrLost.
 	Lend uint64 `json:"lend,omitempty"`
@@ -98,6 +104,12 @@ type Change struct {
 	// Link in its next form. Version is the version that was read; 0 for a new
 	// link, whose ID and Own are given by Append: the key is the next number of
 	// the store, in decimal, the Number is that number in OwnFormat.
+	//
+	// A new link whose ID is set gets that number back, for a pair that a restored
+	// backup has forgotten: Own.Key must equal ID, Own.Number stays as given or, if
+	// empty, is made by OwnFormat. The number must be one that the store has given
+	// or skipped; ErrConflict if a link has it. Follows is asked as ever, and of two
+	// links with one key Find still takes the one with the greater number.
 	Link      *passerelle.Link
 	OwnFormat string // such as "FRS-%06d"
 	// Follows is, for a new link, the ID of the youngest link that the caller
@@ -223,12 +235,31 @@ type Store interface {
 	Retry(ctx context.Context, id uint64, d Decision) (*Entry, error)
 	Drop(ctx context.Context, id uint64, d Decision) (*Entry, error)
 
+	// Kept returns a small value by its key, "" if none is kept. Keep returns when
+	// it is on disk; "" removes it.
+	Kept(ctx context.Context, key string) (string, error)
+	Keep(ctx context.Context, key, value string) error
+
 	Stats(ctx context.Context) (*Stats, error)
 	// Ready returns nil while changes and files can be stored, else what is wrong
 	// and what would work. Where the last one failed it tries.
 	Ready(ctx context.Context) error
 	// Files is the spool that lies beside the store.
 	Files() passerelle.Spool
+	// Backup writes the store as it is at one moment, with every change that was
+	// acknowledged before; Restore reads it. The store goes on meanwhile. progress,
+	// if not nil, is told how many bytes are written, and of how many.
+	//
+	// First the database is copied beside itself, which takes as much room again
+	// for as long as the backup runs. During that copy, not for longer, the database
+	// grows with each change instead of using its old pages again, and a change for
+	// which it must be mapped anew waits. How slowly w takes the backup, even if it
+	// stops, does not matter to the store; only the attachments stay until the end.
+	//
+	// Attachments that are lost or damaged are listed in the report, and the backup
+	// is whole without them. A damaged database is an error. What was written
+	// before an error is no backup: Restore refuses it.
+	Backup(ctx context.Context, w io.Writer, progress func(done, total int64)) (*BackupReport, error)
 	// Close finishes what is being committed and releases the files.
 	Close() error
 }

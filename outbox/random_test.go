@@ -57,7 +57,7 @@ type walk struct {
 func (w *walk) step() {
 	steps := []func(){
 		w.newLink, w.newLink, w.change, w.change, w.change, w.change, w.lendOne, w.lendOne, w.lendOne, w.lendOne,
-		w.settleOne, w.settleOne, w.settleOne, w.settleOne, w.sendOne, w.late, w.decideOne, w.decideOne, w.hint, w.readOne, w.readDone, w.readDone, w.sleep,
+		w.settleOne, w.settleOne, w.settleOne, w.settleOne, w.sendOne, w.late, w.decideOne, w.decideOne, w.hint, w.readOne, w.readDone, w.readDone, w.sleep, w.keepOne, w.givenLink,
 	}
 	if w.IntN(100) == 0 {
 		w.reopen()
@@ -143,6 +143,20 @@ func (w *walk) newLink() {
 		c.Follows = old.ID
 	}
 	w.give(c)
+}
+
+// givenLink asks for a number: one that a link has, that was skipped, or that was
+// never given.
+func (w *walk) givenLink() {
+	w.skip(w.IntN(2))
+	c := &Change{Link: aLink(fmt.Sprint("given ", w.Int())), OwnFormat: "FRS-%06d"}
+	c.Link.ID = fmt.Sprint(1 + w.IntN(w.m.own+2))
+	c.Link.Own = passerelle.Ref{Key: c.Link.ID, Number: []string{"", "OLD-" + c.Link.ID}[w.IntN(2)]}
+	w.give(c)
+}
+
+func (w *walk) keepOne() {
+	w.keep(fmt.Sprint("key ", w.IntN(3)), []string{"", "a", "b"}[w.IntN(3)])
 }
 
 func (w *walk) give(c *Change) {

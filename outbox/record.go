@@ -85,7 +85,7 @@ type fresh struct {
 
 func newFresh(e *Entry) (*fresh, error) {
 	f := &fresh{record: record{Entry: *e}, sizes: map[string]int64{}}
-	f.Entry.Event, f.Decisions = nil, slices.Clone(e.Decisions)
+	f.Entry.Event, f.Decisions, f.Wrote = nil, slices.Clone(e.Decisions), slices.Clone(e.Wrote)
 	if e.Event == nil {
 		return nil, errors.New("an entry without an event")
 	}
@@ -182,6 +182,16 @@ func (t *tx) countFiles(sums []string, sizes map[string]int64, by int) {
 			t.news.files = map[string]int{}
 		}
 		t.news.files[sum] = max(refs.Refs, 0)
+	}
+}
+
+// wrote notes the names that are its own at the side that hears it; a part may
+// be told twice, as sent and as settled.
+func (r *record) wrote(names []Name) {
+	for _, n := range names {
+		if n.Side == r.To && !slices.Contains(r.Wrote, n.Name) {
+			r.Wrote = append(r.Wrote, n.Name)
+		}
 	}
 }
 

@@ -249,6 +249,22 @@ func (r *rig) drop(id uint64, d Decision) error {
 	return err
 }
 
+func (r *rig) keep(key, value string) {
+	r.Helper()
+	r.m.kept[key] = value
+	r.must(r.s.Keep(r.ctx, key, value))
+}
+
+// skip lets the next own number be n further on, as Restore does.
+func (r *rig) skip(n int) {
+	r.Helper()
+	r.m.own += n
+	r.must(r.s.(*engine).commit.do(func(t *tx) error {
+		t.skip(ownCounter, uint64(n))
+		return nil
+	}))
+}
+
 // put spools a text, and returns its file, pinned.
 func (r *rig) put(text string) passerelle.File {
 	r.Helper()
@@ -289,6 +305,11 @@ func (r *rig) readBack() {
 	r.readEntries()
 	r.readNames()
 	r.readFiles()
+	for key, want := range r.m.kept {
+		got, err := r.s.Kept(r.ctx, key)
+		r.must(err)
+		r.same("kept "+key, got, want)
+	}
 	st, err := r.s.Stats(r.ctx)
 	r.must(err)
 	r.same("stats", st, r.m.stats())
