@@ -142,13 +142,17 @@ type Since struct {
 // Changes is what a tool says of its tickets.
 type Changes struct {
 	Keys []string // of tickets that changed: known ones, and ones that carry our mark
+	// Stamps are, by ticket, when it changed, in the order of Next: a ticket that
+	// still has the stamp with which it was read need not be read again.
+	Stamps map[string]string
 	// Handed are keys of tickets that stand with the partner's team and changed.
 	Handed []string
 	// Attached are, by ticket, the names of the attachments that it has, where
 	// attaching one does not change the ticket.
 	Attached map[string][]string
 	// Next is the cursor for the next call: a time that the tool itself told,
-	// never older than Since.Cursor. It may be empty where there was no ticket.
+	// never older than Since.Cursor; the later of two is the greater text. It may
+	// be empty where there was no ticket.
 	Next string
 }
 

@@ -79,6 +79,7 @@ type ITop struct {
 	Class     string        `yaml:"class"`      // of its tickets; default UserRequest
 	Timeout   time.Duration `yaml:"timeout"`    // for one request; default 1m
 	MarkField string        `yaml:"mark_field"` // field that carries the broker's own reference, such as title; default none: a create whose answer is lost waits for a person
+	History   bool          `yaml:"history"`    // our account may read iTop's history of changes (CMDBChangeOp), which shows lost journal entries; default false
 	Accounts  []Account     `yaml:"accounts"`   // who may post to our face for it; default nobody
 }
 
@@ -124,23 +125,31 @@ type Webhook struct {
 	Password SecretRef   `yaml:"password"` // Basic; default none
 }
 
-// Open makes the tool that the settings describe, for one side of a contract
-// whose messages have at most limit bytes.
-func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Adapter, error) {
+// Terms is what a tool must know of the contract that it serves.
+type Terms struct {
+	Contract   string // by name
+	Side       passerelle.Side
+	LimitBytes int64  // of one message (R24)
+	Scope      string // which tickets stand with the partner's team, in an iTop's words (OQL); empty: it is not told
+}
+
+// Open makes the tool that the settings describe, for one side of a contract.
+func Open(s *Settings, t Terms) (*Adapter, error) {
+	contract, side := t.Contract, t.Side
 	at := func(err error) error { return fmt.Errorf("%s: %s: %w", contract, side, err) }
 	switch {
 	case s.ITop != nil && (s.Jira != nil || s.Agent != nil):
 		return nil, at(fmt.Errorf("itop excludes jira and agent (keep one)"))
 	case s.ITop != nil:
-		t, err := openITop(s.ITop, contract, side, limit)
+		tool, err := openITop(s.ITop, t)
 		if err != nil {
 			return nil, at(err)
 		}
-		return &Adapter{Out: t, Watch: t, Faces: map[string]passerelle.Inbound{RESTPath: t}}, nil
+		return &Adapter{Out: tool, Watch: tool, Faces: map[string]passerelle.Inbound{RESTPath: tool}}, nil
 	case s.Agent != nil && s.Agent.URL != "" && s.Jira != nil:
 		return nil, at(fmt.Errorf("agent.url excludes jira: both would hear each message (keep one)"))
 	case s.Agent != nil && s.Agent.URL != "":
-		a, err := openAgent(s.Agent, contract, side, limit)
+		a, err := openAgent(s.Agent, t)
 		if err != nil {
 			return nil, at(err)
 		}
@@ -154,7 +163,7 @@ func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Ada
 	}
 	a := &Adapter{Out: j, Watch: j, Faces: map[string]passerelle.Inbound{WebhookPath: j}}
 	if s.Agent != nil {
-		face, err := openITop(&ITop{Accounts: s.Agent.Accounts}, contract, side, limit)
+		face, err := openITop(&ITop{Accounts: s.Agent.Accounts}, t)
 		if err != nil {
 			return nil, at(fmt.Errorf("agent: %w", err))
 		}
@@ -164,24 +173,25 @@ func Open(s *Settings, contract string, side passerelle.Side, limit int64) (*Ada
 }
 
 // openAgent makes a side that is a partner's own agent: it cannot be read.
-func openAgent(s *Agent, contract string, side passerelle.Side, limit int64) (*Adapter, error) {
+func openAgent(s *Agent, t Terms) (*Adapter, error) {
 	password, err := s.Password.Read()
 	if err != nil {
 		return nil, fmt.Errorf("agent: password: %w", err)
 	}
-	out, err := agent.New(agent.Config{Contract: contract, Side: side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout})
+	out, err := agent.New(agent.Config{Contract: t.Contract, Side: t.Side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout})
 	if err != nil {
 		return nil, err
 	}
-	face, err := openITop(&ITop{Accounts: s.Accounts}, contract, side, limit)
+	face, err := openITop(&ITop{Accounts: s.Accounts}, t)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	return &Adapter{Out: out, Faces: map[string]passerelle.Inbound{RESTPath: face}}, nil
 }
 
-func openITop(s *ITop, contract string, side passerelle.Side, limit int64) (*itop.ITop, error) {
-	cfg := itop.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, MarkField: s.MarkField, LimitBytes: limit}
+func openITop(s *ITop, t Terms) (*itop.ITop, error) {
+	cfg := itop.Config{Contract: t.Contract, Side: t.Side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, MarkField: s.MarkField,
+		LimitBytes: t.LimitBytes, Scope: t.Scope, History: s.History}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		"jira":  {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: secret, Webhook: Webhook{Secrets: []SecretRef{secret}, Tokens: []SecretRef{secret}}}, Agent: &Agent{Accounts: account}},
 		"agent": {Agent: &Agent{URL: "http://127.0.0.1:1/", User: "u", Password: secret, Accounts: account}},
 	} {
-		a, err := Open(s, "c", passerelle.Partner, 1<<20)
+		a, err := Open(s, Terms{Contract: "c", Side: passerelle.Partner, LimitBytes: 1 << 20})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -47,7 +47,7 @@ func TestOneTool(t *testing.T) {
 		"the environment has no NO_SUCH_":     {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
 		"give file or env, not both":          {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
 	} {
-		if _, err := Open(s, "c", passerelle.Partner, 1<<20); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(s, Terms{Contract: "c", Side: passerelle.Partner, LimitBytes: 1 << 20}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

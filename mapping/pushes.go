@@ -146,3 +146,44 @@ func (c *Contract) Moved(side passerelle.Side, from passerelle.State, stands []p
 	}
 	return "", false
 }
+
+// ReferenceProbe is a payload that reads, from a ticket of a side, the fields in
+// which the contract writes the partner's number (R5), and those fields' codes.
+// They are filled where somebody has carried the ticket before. Nil where the
+// contract writes it in no field.
+func (c *Contract) ReferenceProbe(side passerelle.Side) (payload []byte, fields []string) {
+	for _, r := range c.lifecycle.byLine() {
+		for _, s := range r.sends {
+			if r.kind == passerelle.Reference && s.To == side {
+				fields = c.writesReference(s.Send)
+			}
+		}
+	}
+	var escalation struct{ Class string }
+	if len(fields) == 0 || json.Unmarshal(c.Escalation(side), &escalation) != nil {
+		return nil, nil
+	}
+	read := map[string]string{"customer_id": "$this->id$"}
+	for _, f := range fields {
+		read[f] = "$this->" + f + "$"
+	}
+	payload, _ = json.Marshal(map[string]any{"operation": "core/update", "comment": "", "class": escalation.Class, "fields": read}) // plain texts always encode
+	return payload, fields
+}
+
+// writesReference lists the fields, journals apart, that a template gives the
+// partner's number.
+func (c *Contract) writesReference(s Send) []string {
+	t := c.template(s)
+	if t == nil || t.root == nil || t.root.member("fields") == nil {
+		return nil
+	}
+	var out []string
+	for _, m := range t.root.member("fields").members {
+		f := c.fields[m.name]
+		if m.value.dynamic && (f == nil || f.Type != "log") {
+			out = append(out, m.name)
+		}
+	}
+	return out
+}

@@ -204,8 +204,16 @@ func query(class, key, fields string) []byte {
 	return body
 }
 
-// errGone says that iTop knows no ticket of this key.
-var errGone = errors.New("there is no such ticket")
+// errGone says that iTop knows no ticket of this key. It is an ErrNotFound.
+var errGone error = gone{}
+
+type gone struct{}
+
+// Error implements error.
+func (gone) Error() string { return "there is no such ticket" }
+
+// Unwrap makes it an ErrNotFound.
+func (gone) Unwrap() error { return passerelle.ErrNotFound }
 
 // ticket reads some fields of one ticket; errGone if there is none. Asking by
 // OQL tells absence by an empty list rather than by a message to parse.
@@ -222,6 +230,16 @@ func (t *ITop) ticket(ctx context.Context, key, fields string) (gjson.Result, er
 		return gjson.Result{}, &passerelle.Error{Op: "itop", Class: passerelle.Stuck, Ticket: key, Err: errGone, Hint: "was it deleted? drop the entry, or restore the ticket"}
 	}
 	return found[0].Get("fields"), nil
+}
+
+// idList writes keys as the list of a query.
+func idList(keys []string) (string, error) {
+	for _, key := range keys {
+		if err := numeric(key); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(keys, ","), nil
 }
 
 // numeric refuses a key that is no number, before it becomes part of a query.

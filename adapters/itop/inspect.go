@@ -35,7 +35,7 @@ func (t *ITop) Inspect(ctx context.Context, n *passerelle.Needs) []passerelle.Fi
 		in.found.Add(passerelle.Unsaid, "iTop", "no base_url is configured: nothing is sent there, and nothing can be asked", "gateway.yaml", "give base_url and an account")
 		return in.found
 	}
-	for _, step := range []func(context.Context) error{in.operations, in.attributes, in.filters, in.teams, in.values, in.statuses} {
+	for _, step := range []func(context.Context) error{in.operations, in.attributes, in.filters, in.teams, in.values, in.statuses, in.sweep} {
 		if err := step(ctx); err != nil {
 			in.found.Stopped("iTop", err)
 			return in.found
@@ -102,6 +102,9 @@ func (in *inspection) classOf(m passerelle.MessageNeed) string {
 func (in *inspection) attributes(ctx context.Context) error {
 	for _, a := range ownReads {
 		in.want(in.t.cfg.Class, a, "the gateway itself")
+	}
+	for _, a := range []string{"item_class", "item_id", "user_id"} {
+		in.want("Attachment", a, "the gateway itself")
 	}
 	for _, a := range []string{"item_class", "item_id", "contents"} {
 		in.want("InlineImage", a, "the gateway itself, for images in texts")
@@ -277,6 +280,34 @@ func (in *inspection) statuses(ctx context.Context) error {
 			continue
 		}
 		in.found.Add(passerelle.Unsaid, subject, fmt.Sprintf("%s (%s)", alternatives(s.Words), s.State), "values.csv", "REST lists no states, and no ticket was ever seen there: compare values.csv with the codes of iTop's life cycle")
+	}
+	return nil
+}
+
+// sweep looks whether what finds the untold can be asked.
+func (in *inspection) sweep(ctx context.Context) error {
+	class, scope := in.t.cfg.Class, in.t.cfg.Scope
+	if scope != "" {
+		_, code, err := in.read(ctx, class, "SELECT "+class+" WHERE id IN ("+scope+")", "id,last_update")
+		switch {
+		case err != nil:
+			return err
+		case code == codeOK:
+			in.found.Met("scope", scope)
+		case code != codeUnauthorised: // told by class
+			in.found.Add(passerelle.Missing, "scope", "iTop refuses « "+scope+" »", "the sweep's scope", "name classes and attributes as this iTop does, in gateway.yaml or in the trigger that it is taken from")
+		}
+	}
+	if in.t.cfg.History {
+		_, code, err := in.read(ctx, historyClass, "SELECT "+historyClass+" WHERE id = 0", historyFields)
+		switch {
+		case err != nil:
+			return err
+		case code == codeOK:
+			in.found.Met("history", "readable")
+		default:
+			in.found.Add(passerelle.Missing, "history", "not readable, though history: true", "history of gateway.yaml", historyHint)
+		}
 	}
 	return nil
 }

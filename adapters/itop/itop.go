@@ -44,6 +44,14 @@ type Config struct {
 	// which a create whose answer was lost is found; default none.
 	MarkField string
 
+	// Scope is a query (OQL) for the tickets that stand with the partner's team,
+	// "SELECT UserRequest WHERE team_name = 'Support'"; default none: no sweep
+	// finds a ticket that nobody told of, and no reading says Away.
+	Scope string
+	// History says that our account may read what iTop notes of each change
+	// (CMDBChangeOp), which shows lost journal entries; default false.
+	History bool
+
 	LimitBytes int64             // of one JSON message (R24); default 10 MiB
 	Transport  http.RoundTripper // default: as http.DefaultTransport, with TLS 1.2 or newer
 }
@@ -81,6 +89,9 @@ func New(cfg Config) (*ITop, error) {
 	}
 	if cfg.MarkField != "" && !attributeCode.MatchString(cfg.MarkField) {
 		return nil, fmt.Errorf("itop: %s %s: mark_field: %q is no attribute code (such as title)", cfg.Contract, cfg.Side, cfg.MarkField)
+	}
+	if cfg.Scope = strings.TrimSpace(cfg.Scope); cfg.Scope != "" && !isOQL(cfg.Scope) {
+		return nil, fmt.Errorf("itop: %s %s: scope: %q is no query (such as SELECT UserRequest WHERE team_name = 'Support')", cfg.Contract, cfg.Side, cfg.Scope)
 	}
 	for _, a := range cfg.Accounts {
 		if a.Token == "" && (a.User == "" || a.Password == "") {

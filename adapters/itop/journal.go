@@ -84,7 +84,7 @@ type entry struct {
 	name, text   string // its identity, and the text that it is made of
 	html         string // as stored
 	author, date string // a friendly name; the iTop's local time, without offset
-	user         string // the account's id
+	user         string // the account's id; 0: an author who has none
 }
 
 // entries reads a journal, oldest first, each entry with its name.

@@ -51,26 +51,55 @@ func (t *ITop) probeState(ctx context.Context, m *passerelle.Message, body []byt
 	return &passerelle.Receipt{Note: "found in effect"}, nil
 }
 
-// attachmentIDs lists the ids of a ticket's attachments, without their bytes.
-func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) {
-	if err := numeric(key); err != nil {
-		return nil, err
-	}
-	ans, err := t.call(ctx, call{body: query("Attachment", "SELECT Attachment WHERE item_class='"+t.cfg.Class+"' AND item_id="+key, "id")})
+// attached is an attachment of a ticket, without its bytes.
+type attached struct{ id, item, user string }
+
+// attachmentsOf lists those of some tickets, in the order in which they came.
+func (t *ITop) attachmentsOf(ctx context.Context, keys ...string) ([]attached, error) {
+	list, err := idList(keys)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
-	for _, o := range objects(ans) {
-		ids = append(ids, o.Get("key").String())
+	ans, err := t.call(ctx, call{body: query("Attachment", "SELECT Attachment WHERE item_class='"+t.cfg.Class+"' AND item_id IN ("+list+")", "item_id,user_id")})
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(ids, func(a, b string) int { // by number: the order in which they came
-		if len(a) != len(b) {
-			return len(a) - len(b)
+	var out []attached
+	for _, o := range objects(ans) {
+		a := attached{o.Get("key").String(), o.Get("fields.item_id").String(), account(o.Get("fields.user_id").String())}
+		if numeric(a.id) != nil || numeric(a.item) != nil {
+			return nil, unsure(false, "the answer is not iTop's: attachment %q of ticket %q", t.quote(a.id, 80), t.quote(a.item, 80))
 		}
-		return strings.Compare(a, b)
-	})
-	return ids, nil
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b attached) int { return byNumber(a.id, b.id) })
+	return out, nil
+}
+
+// attachmentIDs lists the ids of a ticket's attachments.
+func (t *ITop) attachmentIDs(ctx context.Context, key string) ([]string, error) {
+	list, err := t.attachmentsOf(ctx, key)
+	var ids []string
+	for _, a := range list {
+		ids = append(ids, a.id)
+	}
+	return ids, err
+}
+
+// byNumber compares two keys: iTop counts them up.
+func byNumber(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+// account is the id of an account, "" for 0: none.
+func account(id string) string {
+	if id == "0" {
+		return ""
+	}
+	return id
 }
 
 // sameFile keeps the ids whose name and bytes are the file's.
@@ -139,7 +168,7 @@ func documentData(p []step) bool {
 }
 
 // Read returns the ticket's journals, the images that its texts show and its
-// attachments as events, oldest first.
+// attachments as events, oldest first, and where it stands: iTop tells no steps.
 // Dates are iTop's local ones and order nothing: within a journal the order is
 // the array's.
 func (t *ITop) Read(ctx context.Context, key string) (*passerelle.Snapshot, error) {
@@ -150,16 +179,24 @@ func (t *ITop) Read(ctx context.Context, key string) (*passerelle.Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &passerelle.Snapshot{Ref: passerelle.Ref{Key: key, Number: f.Get("ref").String()},
+	s := &passerelle.Snapshot{Ref: passerelle.Ref{Key: key, Number: f.Get("ref").String()}, Status: f.Get("status").String(), Forgets: true,
 		Fields: map[string]string{"status": f.Get("status").String(), "last_update": f.Get("last_update").String()}}
 	s.Events = byDate(t.logEvents(key, "private_log", passerelle.PrivateLog, f), t.logEvents(key, "public_log", passerelle.PublicLog, f))
 	s.Events = append(s.Events, t.inlineImages(key, f.Get("description").String(), s.Events)...)
-	ids, err := t.attachmentIDs(ctx, key)
+	files, err := t.attachmentsOf(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		s.Events = append(s.Events, t.event(key, passerelle.Attach, attachmentName(key, id), id))
+	for _, a := range files {
+		e := t.event(key, passerelle.Attach, attachmentName(key, a.id), a.id)
+		e.Account = a.user
+		s.Events = append(s.Events, e)
+	}
+	if s.Away, err = t.away(ctx, key); err != nil {
+		return nil, err
+	}
+	if s.Overwritten, err = t.overwritten(ctx, key, f); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -187,6 +224,7 @@ func (t *ITop) logEvents(key, log string, k passerelle.Kind, ticket gjson.Result
 	for _, e := range entriesOf(key, log, ticket.Get(log)) {
 		ev := t.event(key, k, e.name, "")
 		ev.Fields = map[string]string{log: e.html, "author": e.author, "date": e.date}
+		ev.Account = account(e.user)
 		out = append(out, ev)
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -153,14 +154,17 @@ func (t *ITop) operate(ctx context.Context, q *request, d passerelle.Desk) (*ans
 		return &answer{Authorized: &ok}, nil
 	case "core/get":
 		return t.get(ctx, q, d)
-	case "core/create", "core/update", "core/apply_stimulus", "syn/addattachment":
-		return t.write(ctx, op, q, d)
 	case "core/delete":
 		return nil, failf(codeInternal, "a deletion is never carried over [R33] (close or reassign the ticket instead)")
-	default:
-		return nil, failf(codeOperation, "Unknown verb '%s' in version '%s'", op, q.version)
 	}
+	if slices.Contains(writes, op) {
+		return t.write(ctx, op, q, d)
+	}
+	return nil, failf(codeOperation, "Unknown verb '%s' in version '%s'", op, q.version)
 }
+
+// writes are the operations that tell something.
+var writes = []string{"core/create", "core/update", "core/apply_stimulus", "syn/addattachment"}
 
 // write turns a message into events and has them accepted.
 func (t *ITop) write(ctx context.Context, op string, q *request, d passerelle.Desk) (*answer, error) {

@@ -249,7 +249,7 @@ func (r *rig) wire() error {
 		return err
 	}
 	link.Partner.Workers = 16
-	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: time.Second, Max: time.Minute, Age: time.Hour}, slog.New(slog.DiscardHandler))
+	g, err := wiring.Build([]wiring.Link{link}, r.store, wiring.Options{Backoff: outbox.Backoff{First: time.Second, Max: time.Minute, Age: time.Hour}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"passerelle/adapters"
+	"passerelle/internal/relay"
 	"passerelle/mapping"
 	"passerelle/outbox"
 )
@@ -37,6 +39,13 @@ type config struct {
 		Max   time.Duration `yaml:"max"`   // between two tries at most; default 10m
 		Age   time.Duration `yaml:"age"`   // after its first charged try, a message that keeps failing is parked; default 24h
 	} `yaml:"retry"`
+	Sweep struct {
+		Every time.Duration `yaml:"every"` // between two sweeps of a tool, which ask what it did not tell; default 5m, 0s is never
+		Whole time.Duration `yaml:"whole"` // between two readings of every open ticket, changed or not; default 24h, 0s is never
+		Batch int           `yaml:"batch"` // tickets named in one request; default 200
+		Pause time.Duration `yaml:"pause"` // between two requests of a sweep, and between two readings of a whole one; default 200ms
+		Quiet string        `yaml:"quiet"` // hours in which no sweep begins, as 22:00-05:30, in this machine's time; default none
+	} `yaml:"sweep"`
 	Links []linkConfig `yaml:"links"` // the contracts that are carried out; required
 }
 
@@ -64,6 +73,7 @@ func parseConfig(b []byte) (*config, error) {
 	c := &config{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", Data: "data", Contracts: "contracts", Log: "info"}
 	c.Outbox.Kind = "bolt"
 	c.Retry.First, c.Retry.Max, c.Retry.Age = 2*time.Second, 10*time.Minute, 24*time.Hour
+	c.Sweep.Every, c.Sweep.Whole, c.Sweep.Batch, c.Sweep.Pause = 5*time.Minute, 24*time.Hour, 200, 200*time.Millisecond
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
 		at := ": "
 		line, text := mapping.YAMLError(err)
@@ -93,6 +103,12 @@ func (c *config) check() error {
 	if _, err := c.level(); err != nil {
 		add(": log: %v", err)
 	}
+	if w := c.Sweep; w.Every < 0 || w.Whole < 0 || w.Pause < 0 || w.Batch < 1 || w.Batch > 1000 {
+		add(": sweep: every, whole and pause are durations, not below zero; batch is 1 to 1000")
+	}
+	if _, _, err := c.quiet(); err != nil {
+		add(": sweep: quiet is %q (two times of the day, as 22:00-05:30)", c.Sweep.Quiet)
+	}
 	return errors.Join(errs...)
 }
 
@@ -100,6 +116,27 @@ func (c *config) level() (slog.Level, error) {
 	var l slog.Level
 	err := l.UnmarshalText([]byte(c.Log))
 	return l, err
+}
+
+// quiet are the minutes of the day between which no sweep begins.
+func (c *config) quiet() (from, to int, err error) {
+	if c.Sweep.Quiet == "" {
+		return 0, 0, nil
+	}
+	a, b, _ := strings.Cut(c.Sweep.Quiet, "-")
+	for i, text := range []string{a, b} {
+		t, err := time.Parse("15:04", strings.TrimSpace(text))
+		if err != nil {
+			return 0, 0, err
+		}
+		*[]*int{&from, &to}[i] = t.Hour()*60 + t.Minute()
+	}
+	return from, to, nil
+}
+
+func (c *config) sweep() relay.Sweep {
+	from, to, _ := c.quiet() // checked when it was read
+	return relay.Sweep{Every: c.Sweep.Every, Whole: c.Sweep.Whole, Batch: c.Sweep.Batch, Pause: c.Sweep.Pause, QuietFrom: from, QuietTo: to}
 }
 
 func (c *config) backoff() outbox.Backoff {

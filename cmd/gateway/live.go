@@ -11,6 +11,7 @@ import (
 
 	"passerelle"
 	"passerelle/adapters"
+	"passerelle/internal/wiring"
 	"passerelle/mapping"
 )
 
@@ -87,7 +88,7 @@ func inspectLink(ctx context.Context, out io.Writer, cfg *config, l linkConfig, 
 		party    mapping.Party
 		settings adapters.Settings
 	}{{passerelle.Requester, c.Between.Requester, l.Requester}, {passerelle.Partner, c.Between.Partner, l.Partner}} {
-		a, err := adapters.Open(&s.settings, c.Name, s.side, c.LimitBytes)
+		a, err := adapters.Open(&s.settings, wiring.TermsOf(c, s.side))
 		if err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, er
 		}
 		links = append(links, wiring.Link{Contract: ct, Requester: l.Requester, Partner: l.Partner})
 	}
-	return wiring.Build(links, store, c.backoff(), log)
+	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Log: log})
 }
 
 // drain is how long a graceful stop waits for requests in flight.

@@ -74,7 +74,7 @@ func gatewayAlone(dir string) error {
 	if err != nil {
 		return err
 	}
-	g, err := wiring.Build([]wiring.Link{link}, store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Hour}, slog.New(slog.NewTextHandler(log, nil)))
+	g, err := wiring.Build([]wiring.Link{link}, store, wiring.Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Hour}, Again: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		return err
 	}

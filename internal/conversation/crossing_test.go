@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"encoding/base64"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -59,9 +60,12 @@ type crossing struct {
 	rnd     *rand.Rand
 	files   bool          // files are attached too
 	lost    *atomic.Int64 // counts lost answers; nil: none is, and the tools go away instead
+	unheard *unheard      // loses webhooks; nil: none is
 	tickets []string      // the requester's keys
 	said    []saying
 	did     []string // for a failure: what was done
+	// complaints are what is not as it should be.
+	complaints []string
 }
 
 // saying is a text that somebody wrote, and who must read it.
@@ -76,7 +80,11 @@ func (c *crossing) run(dir string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if c.rig, err = newRig(c.t.Context(), dir, nil); err != nil {
+	var options []func(*rig)
+	if c.unheard != nil {
+		options = append(options, func(r *rig) { r.deaf, r.sweep = c.unheard.deaf, sweepOften })
+	}
+	if c.rig, err = newRig(c.t.Context(), dir, nil, options...); err != nil {
 		c.t.Fatal(err)
 	}
 	defer func() {
@@ -84,7 +92,7 @@ func (c *crossing) run(dir string) {
 			c.t.Error(err)
 		}
 		if c.t.Failed() {
-			c.t.Logf("what was done:\n%s", strings.Join(c.did, "\n"))
+			c.t.Logf("what was done:\n%s\nwhat the gateway warned of:\n%s", strings.Join(c.did, "\n"), c.warnings())
 		}
 	}()
 	if c.lost != nil {
@@ -103,16 +111,58 @@ func (c *crossing) run(dir string) {
 	if err := c.settle(); err != nil {
 		c.t.Fatal(err)
 	}
-	for range 60 {
+	if c.unheard != nil {
+		time.Sleep(3 * time.Second) // of a note of the escalation's own second only the push tells whether it travels
+	}
+	for i := range 60 {
+		if c.unheard != nil {
+			c.unheard.percent.Store([]int64{5, 100, 5}[i/20])
+		}
 		c.step()
+	}
+	if c.unheard != nil {
+		c.unheard.percent.Store(0)
 	}
 	for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
 		if err := c.is(side, false); err != nil {
 			c.t.Fatal(err)
 		}
 	}
-	c.coherent()
-	c.heardOnce()
+	c.judge()
+}
+
+// warnings are the lines of the gateway's log that are no routine.
+func (c *crossing) warnings() string {
+	lines := slices.DeleteFunc(strings.Split(c.logged.String(), "\n"), func(l string) bool {
+		return strings.Contains(l, "level=INFO") || strings.Contains(l, "level=DEBUG")
+	})
+	return strings.Join(lines[max(0, len(lines)-60):], "\n")
+}
+
+// judge checks what is there in the end. What nobody told is found by sweeps,
+// which take their time.
+func (c *crossing) judge() {
+	for end := time.Now().Add(patience); ; {
+		c.complaints = nil
+		c.coherent()
+		c.heardOnce()
+		c.inOrder()
+		if len(c.complaints) == 0 || c.unheard == nil || time.Now().After(end) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, complaint := range c.complaints {
+		c.t.Error(complaint)
+	}
+	if c.unheard != nil && !c.t.Failed() {
+		c.quiet()
+	}
+}
+
+// complain notes what is wrong.
+func (c *crossing) complain(format string, args ...any) {
+	c.complaints = append(c.complaints, fmt.Sprintf(format, args...))
 }
 
 // loseAnswers has a third of the writes lose their answers.
@@ -135,7 +185,7 @@ func (c *crossing) loseAnswers() {
 func (c *crossing) step() {
 	time.Sleep(time.Duration(c.rnd.IntN(4)) * time.Millisecond)
 	side := []passerelle.Side{passerelle.Requester, passerelle.Partner}[c.rnd.IntN(2)]
-	if c.lost == nil && c.rnd.IntN(10) == 0 {
+	if c.lost == nil && c.unheard == nil && c.rnd.IntN(10) == 0 {
 		away := !c.ears[side].isAway()
 		c.ears[side].leave(away)
 		c.did = append(c.did, fmt.Sprintf("%s away: %v", side, away))
@@ -143,6 +193,9 @@ func (c *crossing) step() {
 	}
 	ticket := c.tickets[c.rnd.IntN(len(c.tickets))]
 	l, err := c.store.Find(c.ctx, c.contract.Name, passerelle.Requester, ticket)
+	if errors.Is(err, passerelle.ErrNotFound) || err == nil && l.Partner.Key == "" {
+		return // nobody has heard of it yet
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -255,7 +308,7 @@ func (c *crossing) coherent() {
 				c.t.Fatal(err)
 			}
 			if !stands(c, l, side, status) {
-				c.t.Errorf("%s is %s, but the %s shows %s; its story:\n%s", l.Names(), l.State, side, status, c.story(l.ID))
+				c.complain("%s is %s, but the %s shows %s; its story:\n%s", l.Names(), l.State, side, status, c.story(l.ID))
 			}
 		}
 	}
@@ -263,7 +316,7 @@ func (c *crossing) coherent() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		c.t.Errorf("entry %d of %s, %s to the %s, is %s: %s", e.ID, e.Link, e.Template, e.To, e.Status, e.Error)
+		c.complain("entry %d of %s, %s to the %s, is %s: %s", e.ID, e.Link, e.Template, e.To, e.Status, e.Error)
 	}
 }
 
@@ -316,7 +369,7 @@ func (c *crossing) heardOnce() {
 		}
 		n, no := strings.Count(written[s.from.Other()], s.text), strings.Contains(refused, s.text)
 		if n > 1 || n == 0 && !no { // what was refused may travel later, with a create that shows it
-			c.t.Errorf("« %s » of the %s, ticket %s, stands %d times on the other side (refused: %v)", s.text, s.from, s.ticket, n, no)
+			c.complain("« %s » of the %s, ticket %s, stands %d times on the other side (refused: %v)", s.text, s.from, s.ticket, n, no)
 		}
 	}
 }

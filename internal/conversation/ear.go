@@ -220,3 +220,10 @@ func (r *rig) full(s string) string {
 	}
 	return s
 }
+
+// heardSoFar counts what was written since heard was last asked.
+func (e *ear) heardSoFar() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.list)
+}

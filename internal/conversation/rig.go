@@ -31,6 +31,8 @@ type rig struct {
 	tools    map[passerelle.Side]*trial.Tool
 	ears     map[passerelle.Side]*ear
 	relay    *relay.Relay
+	deaf     func() bool  // whether the gateway does not hear a message; nil: never
+	sweep    relay.Sweep  // how the tools are asked what they did not tell; none by default
 	public   string       // address of the gateway's faces
 	admin    http.Handler // the operators' API
 	logged   lines        // all that the gateway wrote in its log
@@ -44,9 +46,12 @@ const token = "conversation-token"
 
 // newRig sets up the contract of a folder; with holds files that stand in for
 // the folder's own.
-func newRig(ctx context.Context, dir string, with overlay) (r *rig, err error) {
+func newRig(ctx context.Context, dir string, with overlay, options ...func(*rig)) (r *rig, err error) {
 	r = &rig{ctx: ctx, store: outbox.NewMem(), ended: make(chan error, 1), cancel: func() {},
 		tools: map[passerelle.Side]*trial.Tool{}, ears: map[passerelle.Side]*ear{}}
+	for _, o := range options {
+		o(r)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -112,12 +117,13 @@ func (r *rig) start() (err error) {
 	if link.Partner, err = r.stage.Connect(passerelle.Partner, r.tools[passerelle.Partner].URL, token, trial.InMemory); err != nil {
 		return err
 	}
-	g, err := wiring.Build([]wiring.Link{link}, r.store, outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute}, slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	g, err := wiring.Build([]wiring.Link{link}, r.store, wiring.Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute},
+		Sweep: r.sweep, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		return err
 	}
 	r.relay, r.admin = g.Relay, g.Admin
-	if r.public, err = r.serve(g.Public); err != nil {
+	if r.public, err = r.serve(r.hearing(g.Public)); err != nil {
 		return err
 	}
 	for side, t := range r.tools {
@@ -130,6 +136,17 @@ func (r *rig) start() (err error) {
 	go func() { r.ended <- g.Relay.Run(ctx) }() // ends with cancel, in close
 	r.stops = append(r.stops, func() error { cancel(); return <-r.ended })
 	return nil
+}
+
+// hearing stands before the gateway's faces, and loses what is not heard: as
+// iTop and Jira see it, nobody is there.
+func (r *rig) hearing(faces http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.deaf != nil && r.deaf() {
+			panic(http.ErrAbortHandler)
+		}
+		faces.ServeHTTP(w, req)
+	})
 }
 
 func (r *rig) close() error {

@@ -44,6 +44,10 @@ func (r *Relay) Accept(ctx context.Context, events ...*passerelle.Event) (*passe
 	}
 }
 
+// composed is the create_sum of a create that the gateway composed from a
+// reading: the push that comes after it may differ in a word, and is the same.
+const composed = "composed"
+
 // maxTries bounds how often one event is judged again because its ticket
 // changed meanwhile.
 const maxTries = 100
@@ -211,7 +215,7 @@ func (j *judgement) one(e *passerelle.Event) error {
 	}
 	sum := sumOf(e)
 	if old := j.link.Facts["create_sum"]; e.Kind == passerelle.Create && old != "" {
-		e.Edited = old != sum // R30: updated text goes along
+		e.Edited = old != sum && old != composed && !e.Read // R30: updated text goes along
 	}
 	late, err := j.late(e)
 	if err != nil {
@@ -220,6 +224,11 @@ func (j *judgement) one(e *passerelle.Event) error {
 	j.change.Names = append(j.change.Names, names...)
 	if late != nil {
 		return j.tooLate(e, late)
+	}
+	if e.Kind == passerelle.Leave && !e.Read {
+		if err := j.stands(e); err != nil {
+			return err
+		}
 	}
 	step, err := j.c.Admit(e, j.link)
 	if err != nil {
@@ -233,6 +242,14 @@ func (j *judgement) one(e *passerelle.Event) error {
 	}
 	j.advance(e, step)
 	return j.entries(e, step)
+}
+
+// stands records that it is known where the ticket stands, so that reading it
+// tells nobody twice.
+func (j *judgement) stands(e *passerelle.Event) error {
+	names, err := j.r.standsNames(j.ctx, j.c, j.link, e)
+	j.change.Names = append(j.change.Names, names...)
+	return err
 }
 
 // readsHistory tells of a journal entry that comes while the whole history is
@@ -287,7 +304,7 @@ func (j *judgement) isKnown(e *passerelle.Event, names []outbox.Name) (bool, err
 	if e.Unread && (e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog) {
 		return j.repeated(e)
 	}
-	if e.Kind == passerelle.Create && j.link.Facts["create_sum"] != sumOf(e) {
+	if old := j.link.Facts["create_sum"]; e.Kind == passerelle.Create && old != sumOf(e) && old != composed && !e.Read {
 		return false, nil // another create for an open pair: the life cycle refuses it (R30)
 	}
 	// A pushed text that is known may be an old one pushed again, or the same
@@ -463,6 +480,10 @@ func (j *judgement) born(e *passerelle.Event, sum string) {
 		l.Facts[k] = v
 	}
 	l.Facts["create_sum"] = sum
+	if e.Read { // R29: what it held before is read against the last time that it was not handed over
+		l.Facts["create_sum"] = composed
+		delete(l.Baseline, e.From)
+	}
 	if v := e.Fields["last_update"]; v != "" {
 		l.Facts["last_update"] = v
 	}

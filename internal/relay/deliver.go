@@ -326,7 +326,20 @@ func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 		d.o.Follow = append(d.o.Follow, d.reference(c)...)
 	}
 	d.o.Follow = append(d.o.Follow, d.caughtUp(c)...)
+	d.lookAgain()
 	return d.o
+}
+
+// lookAgain has a ticket read once more seconds after we wrote in its journal,
+// where the tool may lose an entry that is written at the same moment as another:
+// its own answer shows the entry even when it is lost.
+func (d *delivery) lookAgain() {
+	forgets, known := d.r.forgets.Load(d.dest)
+	key := d.link.Ref(d.dest.Side).Key
+	if !known || !forgets.(bool) || key == "" || len(d.o.Names) == 0 || len(d.e.Event.Files) > 0 {
+		return
+	}
+	d.o.Looks = append(d.o.Looks, outbox.Look{Contract: d.dest.Contract, Side: d.dest.Side, Key: key, Before: time.Now().Add(d.r.Again)})
 }
 
 func (d *delivery) reference(c *mapping.Contract) []*outbox.Entry {

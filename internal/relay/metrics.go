@@ -16,6 +16,8 @@ type Metrics struct {
 	hints      *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
+	swept      *prometheus.GaugeVec
+	lost       *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that count but are not yet collected: see
@@ -28,6 +30,9 @@ func NewMetrics() *Metrics {
 		events:     counter("events_total", "Events judged, by result: accepted or refused.", "contract", "side", "kind", "result"),
 		hints:      counter("hints_total", "Hints that a ticket changed.", "contract", "side"),
 		deliveries: counter("deliveries_total", "Tries to deliver a message, by class of outcome.", "contract", "side", "kind", "class"),
+		swept: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "passerelle", Name: "swept_timestamp_seconds",
+			Help: "When a sweep of the tool last came to its end, in seconds since 1970."}, []string{"contract", "side"}),
+		lost: counter("overwritten_total", "Journal entries that a tool lost, by whose they were: ours (written again) or a person's.", "contract", "side", "whose"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "passerelle", Name: "delivery_seconds",
 			Help: "Seconds that one try to deliver took.", Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10)}, []string{"contract", "side"}),
 	}
@@ -36,7 +41,7 @@ func NewMetrics() *Metrics {
 // Register has the metrics collected by reg, with those that are read from the
 // relay's store at each collection.
 func (r *Relay) Register(reg prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{r.Metrics.events, r.Metrics.hints, r.Metrics.deliveries, r.Metrics.seconds, &gauges{r: r}} {
+	for _, c := range []prometheus.Collector{r.Metrics.events, r.Metrics.hints, r.Metrics.deliveries, r.Metrics.seconds, r.Metrics.swept, r.Metrics.lost, &gauges{r: r}} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

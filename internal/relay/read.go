@@ -112,6 +112,10 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	}
 	defer r.locks.lock(lockKey(dest, link.ID))()
 	defer r.locks.lock(ticketKey(dest, link))()
+	if link, err = r.Store.Find(ctx, l.Contract, passerelle.Broker, link.ID); err != nil {
+		return err
+	}
+	turn := link.Turn
 	// Read under the lock: what we write there ourselves is either all noted as
 	// seen by now, or not begun.
 	snap, err := tool.Watch.Read(ctx, l.Key)
@@ -141,13 +145,28 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	if e := p.moved(snap); e != nil {
 		snap.Events = append(snap.Events, e)
 	}
+	// What was written on a rejected ticket was perhaps written after its people
+	// took it up again; of any other, before they closed it.
+	if p.isBack(snap) {
+		return nil
+	}
+	back := p.link.State == passerelle.Rejected
+	if back {
+		if waits, err := p.standing(snap, turn); err != nil || waits {
+			return err
+		}
+	}
 	p.overtaken(snap.Events)
 	for _, e := range snap.Events {
 		if err := p.event(e); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := p.losses(snap); err != nil || back {
+		return err
+	}
+	_, err = p.standing(snap, turn)
+	return err
 }
 
 // overtaken marks the changes of state that came before one of ours: the ticket
@@ -241,6 +260,9 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 	note := newest(snap.Events, passerelle.PrivateLog)
 	for _, e := range snap.Events {
 		old := until == "" || e.Fields["date"] <= until && !p.withEscalation(e, until)
+		if p.link.Facts["create_sum"] == composed { // of that very second nobody knows
+			old = e.Fields["date"] < until
+		}
 		stays, err := p.staysBehind(e, names)
 		if err != nil {
 			return err
@@ -320,7 +342,8 @@ func (p *reading) withEscalation(e *passerelle.Event, at string) bool {
 	date, err := time.Parse(mapping.LocalTime, e.Fields["date"])
 	t, err2 := time.Parse(mapping.LocalTime, at)
 	age := t.Sub(date)
-	return e.Kind == passerelle.PrivateLog && p.c.AtEscalation.PrivateLog != "newest" && err == nil && err2 == nil && age >= 0 && age <= 2*time.Second
+	told := p.link.Facts["create_sum"] != composed // by a push, which knew when
+	return told && e.Kind == passerelle.PrivateLog && p.c.AtEscalation.PrivateLog != "newest" && err == nil && err2 == nil && age >= 0 && age <= 2*time.Second
 }
 
 // event accepts one fact of the ticket, if it is news.

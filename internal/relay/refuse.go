@@ -40,6 +40,13 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 		change.Entries = append(change.Entries, refusal(c, link, e, why))
 		if first.Kind != passerelle.Create && link.State != passerelle.New { // what a create carries later must still be news (R29)
 			change.Names = append(change.Names, r.unseen(ctx, c, e)...)
+			if !e.Read {
+				names, err := r.standsNames(ctx, c, link, e)
+				if err != nil {
+					return nil, err
+				}
+				change.Names = append(change.Names, names...)
+			}
 		}
 	}
 	if note := r.note(c, link, first.From, text); note != nil {

@@ -36,8 +36,12 @@ type Config struct {
 	Contracts map[string]*mapping.Contract // by name
 	Tools     map[outbox.Dest]Tool
 	Backoff   outbox.Backoff // default 2 s doubling to 10 min, parked after 24 h
-	Log       *slog.Logger   // default none
-	Metrics   *Metrics       // default uncollected
+	Sweep     Sweep          // default none: what a tool does not tell stays unknown
+	// Again is how long after one of our journal entries a tool that may lose it is
+	// read again; default 5 s.
+	Again   time.Duration
+	Log     *slog.Logger // default none
+	Metrics *Metrics     // default uncollected
 }
 
 // Relay is a passerelle.Desk for the faces, and the workers behind it.
@@ -48,6 +52,10 @@ type Relay struct {
 	writing sync.Map
 	// suspects holds, by entry, when a destination last failed over it.
 	suspects sync.Map
+	// forgets holds, by destination, whether its tool may lose a journal entry.
+	forgets sync.Map
+	// stands holds when tickets were first found where the pair does not stand.
+	stands   sync.Map
 	gates    map[outbox.Dest]*gate
 	progress progress
 }
@@ -56,6 +64,9 @@ type Relay struct {
 func New(cfg Config) *Relay {
 	if cfg.Backoff == (outbox.Backoff{}) {
 		cfg.Backoff = outbox.Backoff{First: 2 * time.Second, Max: 10 * time.Minute, Age: 24 * time.Hour}
+	}
+	if cfg.Again == 0 {
+		cfg.Again = 5 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -83,6 +94,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		for range readers {
 			wg.Go(func() { r.reader(ctx, dest) })
+		}
+		if sweeper, ok := tool.Watch.(passerelle.Sweeper); ok && r.Sweep.Every > 0 {
+			wg.Go(func() { r.sweeps(ctx, dest, sweeper) })
 		}
 	}
 	wg.Go(func() { r.overdue(ctx) })

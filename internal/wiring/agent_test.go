@@ -66,7 +66,7 @@ func TestR26PartnerAgent(t *testing.T) {
 		Partner:   adapters.Settings{Agent: &adapters.Agent{Accounts: accounts, URL: agentServer.URL + "/listener", AuthURL: "https://support.example", User: "frs", Password: adapters.SecretRef{Value: "out"}}}}
 	store := outbox.NewMem()
 	defer store.Close()
-	g, err := Build([]Link{link}, store, outbox.Backoff{First: 10 * time.Millisecond, Max: 20 * time.Millisecond, Age: time.Hour}, slog.New(slog.DiscardHandler))
+	g, err := Build([]Link{link}, store, Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 20 * time.Millisecond, Age: time.Hour}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

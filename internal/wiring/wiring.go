@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -37,8 +38,22 @@ type Gateway struct {
 	Admin  http.Handler // the operators' API, /metrics, /healthz, /readyz
 }
 
+// TermsOf is what one side's tool must know of a contract.
+func TermsOf(c *mapping.Contract, side passerelle.Side) adapters.Terms {
+	return adapters.Terms{Contract: c.Name, Side: side, LimitBytes: c.LimitBytes, Scope: c.Scope(side)}
+}
+
+// Options are how the gateway works, whatever its contracts are. The zero value
+// sweeps nothing.
+type Options struct {
+	Backoff outbox.Backoff
+	Sweep   relay.Sweep
+	Again   time.Duration // see relay.Config
+	Log     *slog.Logger
+}
+
 // Build wires a gateway. It opens no connection and starts nothing.
-func Build(links []Link, store outbox.Store, backoff outbox.Backoff, log *slog.Logger) (*Gateway, error) {
+func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 	contracts := map[string]*mapping.Contract{}
 	tools := map[outbox.Dest]relay.Tool{}
 	faces := map[string]passerelle.Inbound{}
@@ -51,7 +66,7 @@ func Build(links []Link, store outbox.Store, backoff outbox.Backoff, log *slog.L
 		contracts[name] = l.Contract
 		names = append(names, name)
 		for side, settings := range map[passerelle.Side]*adapters.Settings{passerelle.Requester: &l.Requester, passerelle.Partner: &l.Partner} {
-			a, err := adapters.Open(settings, name, side, l.Contract.LimitBytes)
+			a, err := adapters.Open(settings, TermsOf(l.Contract, side))
 			if err != nil {
 				return nil, err
 			}
@@ -61,7 +76,7 @@ func Build(links []Link, store outbox.Store, backoff outbox.Backoff, log *slog.L
 			}
 		}
 	}
-	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: backoff, Log: log})
+	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
 	var err error
 	g.Admin, err = adminHandler(r, store, names)

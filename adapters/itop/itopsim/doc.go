@@ -18,8 +18,10 @@
 //     created InlineImage is one that is pasted into a form: it becomes the
 //     ticket's when a person saves a text that shows it by data-img-id.
 //   - /sim/ is for tests and people, without authentication: never expose it.
-//     GET writes, sent, triggers, objects/{class}; PUT triggers, mode; and
-//     GET, POST, DELETE faults (see internal/fault).
+//     GET writes, sent, triggers, objects/{class}; PUT triggers, mode; POST
+//     races, {"key":1,"log":"public_log","by":"agent"}: agent's next entry there
+//     takes the place of the last one; and GET, POST, DELETE faults (see
+//     internal/fault).
 //
 // An agent's click is one json_data, posted to /console/rest.php with version,
 // auth_user and auth_pwd (the fixture is contracts/…/demo/itop.json):

@@ -2,6 +2,7 @@ package itopsim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -105,7 +106,7 @@ func (w *write) update(params object) (*answer, error) {
 			return nil, err
 		}
 	}
-	before, draft := o.clone(), o.clone()
+	before, draft := w.versions(o, fields)
 	if err := w.assign(draft, fields); err != nil {
 		return nil, err
 	}
@@ -117,6 +118,26 @@ func (w *write) update(params object) (*answer, error) {
 		return nil, err
 	}
 	return &answer{objects: object{w.sim.store.entryOf(o, show, 0, "updated")}}, nil
+}
+
+// versions are the object as its writer read it, twice: before the last entry of
+// a journal was written, where the simulator is told so.
+func (w *write) versions(o *record, fields object) (before, draft *record) {
+	before, draft = o.clone(), o.clone()
+	s := w.sim
+	for _, p := range fields {
+		log := o.log(p.key)
+		i := slices.IndexFunc(s.races, func(r Race) bool {
+			return r.Log == p.key && (r.Key == 0 || r.Key == o.id) && (r.By == "" || r.By == w.account.Login)
+		})
+		if i < 0 || len(log) == 0 {
+			continue
+		}
+		s.races = slices.Delete(s.races, i, i+1)
+		before.set(p.key, log[:len(log)-1])
+		draft.set(p.key, log[:len(log)-1])
+	}
+	return before, draft
 }
 
 // window leaves others the time to write between our reading a log and our
@@ -159,7 +180,7 @@ func (w *write) applyStimulus(params object) (*answer, error) {
 	if err := w.portalOnly(fields); err != nil {
 		return nil, err
 	}
-	before, draft := o.clone(), o.clone()
+	before, draft := w.versions(o, fields)
 	if err := w.assign(draft, fields); err != nil {
 		return nil, err
 	}

@@ -139,6 +139,11 @@ func (s *search) checkNode(q *query, classes map[string]string, n node) error {
 		}
 		return s.checkNode(q, classes, n.right)
 	case inList:
+		if n.sub != nil { // a query of its own, with its own names
+			if err := s.check(n.sub); err != nil {
+				return err
+			}
+		}
 		return s.checkNode(q, classes, n.left)
 	case call:
 		for _, a := range n.args {

@@ -37,6 +37,7 @@ type Sim struct {
 	store    *store
 	triggers []Trigger
 	mode     Mode
+	races    []Race
 	writes   []Write
 	sent     []Sent
 	async    sync.WaitGroup
@@ -175,6 +176,34 @@ func (s *Sim) SetMode(m Mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mode = m
+}
+
+// Race is a write to a journal that began before the entry that is now the last
+// was written, and ends after it: both writers have read the journal without
+// either entry, so the second takes the first one's place (recording 120).
+type Race struct {
+	Key int    `json:"key"` // of the ticket; 0 = the next one that is written to
+	Log string `json:"log"` // public_log or private_log
+	By  string `json:"by"`  // login of the second writer; "" = whoever comes next
+}
+
+// Overwrite makes the next write that a Race describes take the place of the
+// journal's last entry, once. It panics on a journal that no ticket has;
+// /sim/races answers 400 instead.
+func (s *Sim) Overwrite(r Race) {
+	if err := s.overwrite(r); err != nil {
+		panic(err)
+	}
+}
+
+func (s *Sim) overwrite(r Race) error {
+	if a := s.model.classes["UserRequest"].attr(r.Log); a == nil || a.kind != kLog {
+		return fmt.Errorf("itopsim: race: %q is no journal (one of public_log, private_log)", r.Log)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.races = append(s.races, r)
+	return nil
 }
 
 func (s *Sim) readOnly() bool { return s.mode == ReadOnly }

@@ -16,8 +16,10 @@ func (s *Sim) serveSim(w http.ResponseWriter, r *http.Request) {
 		s.putTriggers(w, r)
 	case path == "mode" && r.Method == http.MethodPut:
 		s.putMode(w, r)
+	case path == "races" && r.Method == http.MethodPost:
+		s.postRace(w, r)
 	case r.Method != http.MethodGet:
-		http.Error(w, "itopsim: use GET (or PUT on /sim/triggers and /sim/mode, POST and DELETE on /sim/faults)", http.StatusMethodNotAllowed)
+		http.Error(w, "itopsim: use GET (or PUT on /sim/triggers and /sim/mode, POST on /sim/races, POST and DELETE on /sim/faults)", http.StatusMethodNotAllowed)
 	case path == "writes":
 		sendJSON(w, s.Writes())
 	case path == "sent":
@@ -52,6 +54,21 @@ func (s *Sim) putTriggers(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		http.Error(w, "itopsim: triggers: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Sim) postRace(w http.ResponseWriter, r *http.Request) {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10))
+	dec.DisallowUnknownFields()
+	var race Race
+	err := dec.Decode(&race)
+	if err == nil {
+		err = s.overwrite(race)
+	}
+	if err != nil {
+		http.Error(w, "itopsim: races: "+err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

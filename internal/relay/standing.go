@@ -1,0 +1,255 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"passerelle"
+	"passerelle/mapping"
+	"passerelle/outbox"
+)
+
+// standsName is the identity of the fact that a ticket was found in another
+// state than the pair's, once for each turn of the pair.
+func standsName(key string, turn uint64) string { return fmt.Sprintf("%s/turn/%d/stands", key, turn) }
+
+// standsNames is that name for a change of state that was pushed, unless it is
+// seen already: what a push told, a reading need not tell again.
+func (r *Relay) standsNames(ctx context.Context, c *mapping.Contract, l *passerelle.Link, e *passerelle.Event) ([]outbox.Name, error) {
+	key := l.Ref(e.From).Key
+	if key == "" || e.Kind != passerelle.Leave && !changesState(e.Kind) {
+		return nil, nil
+	}
+	return r.unseenOf(ctx, []outbox.Name{{Contract: c.Name, Side: e.From, Name: standsName(key, l.Turn)}})
+}
+
+// standing compares where a ticket stands with where the pair does, for a tool
+// that does not tell its steps. If its people moved it and no push said so, the
+// event is composed as the tool would have pushed it, the second time it is found:
+// waits says that this was the first. turn is the pair's before the ticket was
+// read.
+func (p *reading) standing(snap *passerelle.Snapshot, turn uint64) (waits bool, err error) {
+	teller, ok := p.tool.Watch.(passerelle.Teller)
+	if !ok || snap.Status == "" {
+		return false, nil
+	}
+	side := p.dest.Side
+	link, err := p.r.Store.Find(p.ctx, p.dest.Contract, passerelle.Broker, p.link.ID)
+	if err != nil {
+		return false, err
+	}
+	if link.Turn != turn || link.Shown[side] < link.Turn || link.Ref(side).Key != snap.Ref.Key || p.atRest(link) {
+		return false, nil
+	}
+	if moving, err := p.moving(); err != nil || moving {
+		return false, err
+	}
+	stands := p.c.Standing(side, snap.Status, snap.Away)
+	if slices.Contains(stands, link.State) {
+		return false, p.stood(link)
+	}
+	kind, ok := p.c.Moved(side, link.State, stands, snap.Away)
+	if link.Facts[stoodFact(side)] == "" {
+		return false, nil // it was never seen where the pair stands: it cannot have moved from there
+	}
+	if !ok {
+		p.r.Log.Warn("a ticket stands where the contract has no way to", "contract", p.dest.Contract, "side", side, "ticket", link.Names(), "state", link.State, "status", snap.Status)
+		return false, nil
+	}
+	name := standsName(snap.Ref.Key, turn)
+	if known, err := p.known(&passerelle.Event{Names: []string{name}}); err != nil || known {
+		return false, err
+	}
+	if !p.secondTime(name) {
+		look := outbox.Look{Contract: p.dest.Contract, Side: side, Key: snap.Ref.Key, Before: time.Now().Add(p.r.Again)}
+		return true, p.r.Store.Look(p.ctx, look)
+	}
+	events, err := teller.Tell(p.ctx, snap.Ref.Key, p.c.Told(side, kind))
+	if err != nil {
+		return false, err
+	}
+	for _, e := range events {
+		e.Names = []string{name}
+		if err := p.event(e); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// isBack tells of a ticket that had left, stands with the partner's team again,
+// and whose create has not reached us: what was written on it since is read when
+// it has been escalated, by its push or by a sweep.
+func (p *reading) isBack(snap *passerelle.Snapshot) bool {
+	return p.link.State == passerelle.Left && p.r.Sweep.Every > 0 && p.c.Escalation(p.dest.Side) != nil && !snap.Away &&
+		slices.Contains(p.c.Standing(p.dest.Side, snap.Status, snap.Away), passerelle.Open)
+}
+
+// secondTime tells whether a ticket was found to stand so some time ago already:
+// what happened a moment ago is perhaps on its way to us, or not wholly written.
+func (p *reading) secondTime(name string) bool {
+	key := p.dest.Contract + "/" + name
+	first, known := p.r.stands.LoadOrStore(key, time.Now())
+	if !known || time.Since(first.(time.Time)) < p.r.Again {
+		return false
+	}
+	p.r.stands.Delete(key)
+	return true
+}
+
+// stoodFact is set once a side's ticket was seen where the pair stands.
+func stoodFact(side passerelle.Side) string { return "stood/" + string(side) }
+
+// stood notes that a ticket was seen where the pair stands, once.
+func (p *reading) stood(l *passerelle.Link) error {
+	name := stoodFact(p.dest.Side)
+	if l.Facts[name] != "" {
+		return nil
+	}
+	return p.record(nil, func(l *passerelle.Link) { l.Facts[name] = "yes" })
+}
+
+// atRest tells of a pair whose tickets go their own ways.
+func (p *reading) atRest(l *passerelle.Link) bool {
+	return l.State == passerelle.New || l.State == passerelle.Closed || l.State == passerelle.Left
+}
+
+// moving tells whether a message of ours that changes the ticket's state is on
+// its way there.
+func (p *reading) moving() (bool, error) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, Status: unsettled}) {
+		if err != nil {
+			return false, err
+		}
+		if e.To == p.dest.Side && p.r.moves(e) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// rewriteFor is how long after it was written an entry of ours that is not there
+// is written again; later, people may have had a reason to take it away.
+const rewriteFor = 24 * time.Hour
+
+// rewrites is how often one entry is written again at most.
+const rewrites = 3
+
+// losses finds what the tool lost: entries of ours, which are written again, and
+// those of people, which only they can write again (R17).
+func (p *reading) losses(snap *passerelle.Snapshot) error {
+	if p.r.forgets.Store(p.dest, snap.Forgets); !snap.Forgets {
+		return nil
+	}
+	there := map[string]bool{}
+	for _, e := range snap.Events {
+		for _, n := range e.Names {
+			there[n] = true
+		}
+	}
+	ours, err := p.rewrite(there, snap.Events)
+	if err != nil {
+		return err
+	}
+	for _, o := range snap.Overwritten {
+		if ours[o.Account] {
+			continue
+		}
+		if err := p.reportLoss(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrite queues once more each journal entry of ours that has gone. It returns
+// our accounts there, as the entries that stand tell them.
+func (p *reading) rewrite(there map[string]bool, events []*passerelle.Event) (accounts map[string]bool, err error) {
+	wrote := map[string]bool{}
+	var gone []*outbox.Entry
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
+		if err != nil {
+			return nil, err
+		}
+		if e.To != p.dest.Side || len(e.Event.Files) > 0 || e.Template == string(passerelle.Create) { // nothing but words is ever written again
+			continue
+		}
+		for _, n := range e.Wrote {
+			wrote[n] = true
+			if !there[n] && e.Status == outbox.Done && time.Since(e.Settled) < rewriteFor {
+				gone = append(gone, e)
+				break
+			}
+		}
+	}
+	accounts = map[string]bool{}
+	for _, e := range events {
+		if e.Account != "" && slices.ContainsFunc(e.Names, func(n string) bool { return wrote[n] }) {
+			accounts[e.Account] = true
+		}
+	}
+	for _, e := range gone {
+		if err := p.writeAgain(e); err != nil {
+			return nil, err
+		}
+	}
+	return accounts, nil
+}
+
+// writeAgain queues an entry once more, in the same words.
+func (p *reading) writeAgain(e *outbox.Entry) error {
+	again := &outbox.Entry{Schema: outbox.EntrySchema, Contract: e.Contract, Terms: e.Terms, To: e.To, Template: e.Template, Event: e.Event,
+		State: e.State, Turn: e.Turn, Rule: "R17", Status: outbox.Waiting, Note: fmt.Sprintf("written again: entry %d was overwritten", e.ID)}
+	for try := 1; try <= rewrites; try++ {
+		name := p.name(fmt.Sprintf("%s/again/%d/%d", p.link.Ref(p.dest.Side).Key, e.ID, try))
+		seen, err := p.r.Store.Seen(p.ctx, name)
+		if err != nil {
+			return err
+		}
+		if seen[name.Name] {
+			continue
+		}
+		return p.append(again, name, "ours")
+	}
+	p.r.Log.Error("a journal entry of ours is lost again and again", "contract", e.Contract, "ticket", p.link.Names(), "event", e.ID, "hint", "somebody takes it away, or another program writes at the same moment")
+	return nil
+}
+
+// reportLoss makes a row of the ticket's story of a person's entry that another
+// one took the place of, with its author and time, and tells the log.
+func (p *reading) reportLoss(o passerelle.Overwritten) error {
+	name := p.name(o.Name)
+	seen, err := p.r.Store.Seen(p.ctx, name)
+	if err != nil || seen[name.Name] {
+		return err
+	}
+	e := &passerelle.Event{Contract: p.dest.Contract, From: p.dest.Side, Kind: passerelle.Note, Key: p.link.Ref(p.dest.Side).Key, At: time.Now(), Names: []string{o.Name},
+		Fields: map[string]string{"author": o.Author, "date": o.At}}
+	row := &outbox.Entry{Schema: outbox.EntrySchema, Contract: p.dest.Contract, Terms: p.c.Version, Event: e, State: p.link.State, Turn: p.link.Turn, Rule: "R17", Status: outbox.Done,
+		Note: fmt.Sprintf("an entry of %s in %s, written at %s, was overwritten in its own tool by another one of the same moment: ask the author to write it again", o.Author, o.Log, o.At)}
+	return p.append(row, name, "person")
+}
+
+// append stores an entry of the gateway's own under a name, once.
+func (p *reading) append(e *outbox.Entry, name outbox.Name, whose string) error {
+	for {
+		link, err := p.r.Store.Find(p.ctx, p.dest.Contract, passerelle.Broker, p.link.ID)
+		if err != nil {
+			return err
+		}
+		err = p.r.Store.Append(p.ctx, &outbox.Change{Link: link.Clone(), Entries: []*outbox.Entry{e}, Names: []outbox.Name{name}})
+		switch {
+		case errors.Is(err, outbox.ErrConflict):
+			continue
+		case errors.Is(err, outbox.ErrSeen):
+			return nil
+		case err == nil:
+			p.r.Metrics.lost.WithLabelValues(p.dest.Contract, string(p.dest.Side), whose).Inc()
+			p.r.Log.Warn("a journal entry was overwritten in its tool", "contract", p.dest.Contract, "side", p.dest.Side, "ticket", link.Names(), "whose", whose, "event", e.ID, "hint", "gateway ticket "+link.Own.Number+" tells whose and when")
+		}
+		return err
+	}
+}
