@@ -195,7 +195,9 @@ func (j *Jira) attachedReceipt(ctx context.Context, m *passerelle.Message, made 
 
 // probeAttach looks at the newest file of our account that is not known to be
 // another message's: writes to one issue are serial, so an upload whose answer
-// was lost is that one or did not happen. Name, size and content must fit.
+// was lost is that one or did not happen. Name, size and content must fit. After
+// a restore, uploads of ours that nobody remembers may have followed: then it may
+// be any file that fits, also one that this process knows to be another message's.
 func (j *Jira) probeAttach(ctx context.Context, m *passerelle.Message, spool passerelle.Spool) (*passerelle.Receipt, error) {
 	const op = "jira: find attachment"
 	if len(m.Files) != 1 {
@@ -211,22 +213,46 @@ func (j *Jira) probeAttach(ctx context.Context, m *passerelle.Message, spool pas
 	}
 	list = slices.DeleteFunc(list, func(f attachment) bool { return !f.ours })
 	sortBy(list, func(f attachment) order { return order{at: f.created, id: number(f.id)} })
-	if len(list) == 0 {
-		return nil, passerelle.ErrAbsent
+	if !m.Restored && len(list) > 0 {
+		list = list[len(list)-1:]
+		if by := j.sent.of(list[0].id); by != "" && by != m.ID {
+			return nil, passerelle.ErrAbsent
+		}
 	}
-	last, want := list[len(list)-1], m.Files[0]
-	if by := j.sent.of(last.id); by != "" && by != m.ID || last.name != safeName(want.Name) || last.size != want.Size {
-		return nil, passerelle.ErrAbsent
-	}
-	same, err := j.sameContent(ctx, call{op: op, ticket: ticket(m)}, last, want.Sum)
+	list, err = j.fitting(ctx, call{op: op, ticket: ticket(m)}, list, m.Files[0])
 	if err != nil {
 		return nil, err
 	}
-	if !same {
+	if len(list) == 0 {
 		return nil, passerelle.ErrAbsent
 	}
-	j.sent.note(last.id, m.ID)
-	return &passerelle.Receipt{Names: []string{fileName(issue.Get("id").String(), last.id)}, Note: "attachment " + last.name}, nil
+	r := &passerelle.Receipt{Note: "attachment " + list[0].name}
+	for _, f := range list {
+		r.Either = append(r.Either, fileName(issue.Get("id").String(), f.id))
+	}
+	if !m.Restored {
+		j.sent.note(list[0].id, m.ID)
+		r.Names, r.Either = r.Either, nil
+	}
+	return r, nil
+}
+
+// fitting keeps the files whose name, size and content are those of a file.
+func (j *Jira) fitting(ctx context.Context, c call, list []attachment, want passerelle.File) ([]attachment, error) {
+	var fit []attachment
+	for _, f := range list {
+		if f.name != safeName(want.Name) || f.size != want.Size {
+			continue
+		}
+		same, err := j.sameContent(ctx, c, f, want.Sum)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			fit = append(fit, f)
+		}
+	}
+	return fit, nil
 }
 
 // sameContent downloads a file and compares its sum.

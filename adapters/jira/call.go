@@ -168,8 +168,8 @@ func issuePath(key string, rest ...string) string {
 	return p
 }
 
-// account is who we are in Jira.
-type account struct{ id, key, name string }
+// account is who we are in Jira, and where its dates are local.
+type account struct{ id, key, name, zone string }
 
 // whoami asks once which account is ours.
 func (j *Jira) whoami(ctx context.Context) (*account, error) {
@@ -179,13 +179,18 @@ func (j *Jira) whoami(ctx context.Context) (*account, error) {
 	if me != nil {
 		return me, nil
 	}
+	return j.askAccount(ctx)
+}
+
+// askAccount asks which account is ours.
+func (j *Jira) askAccount(ctx context.Context) (*account, error) {
 	c := call{op: "jira: who am I", method: http.MethodGet, path: "/rest/api/2/myself"}
 	a, err := j.do(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	me = &account{id: a.json.Get("accountId").String(), key: a.json.Get("key").String(), name: a.json.Get("name").String()}
-	if *me == (account{}) {
+	me := &account{id: a.json.Get("accountId").String(), key: a.json.Get("key").String(), name: a.json.Get("name").String(), zone: a.json.Get("timeZone").String()}
+	if me.id+me.key+me.name == "" {
 		return nil, c.fail(passerelle.Down, "is this a Jira?", "%w", errors.New("the answer names no account"))
 	}
 	j.mu.Lock()
@@ -202,4 +207,15 @@ func (a *account) is(user gjson.Result) bool {
 		}
 	}
 	return false
+}
+
+// accountOf is Jira's id of a user: the account's on Cloud, the user's key or
+// else name on Data Center.
+func accountOf(user gjson.Result) string {
+	for _, field := range []string{"accountId", "key", "name"} {
+		if id := user.Get(field).String(); id != "" {
+			return id
+		}
+	}
+	return ""
 }

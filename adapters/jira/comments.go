@@ -24,6 +24,7 @@ type comment struct {
 	body     string // wiki markup
 	html     string
 	author   string
+	account  string // Jira's id of who wrote it, or edited it last
 	created  time.Time
 	updated  time.Time
 	public   bool
@@ -70,6 +71,10 @@ func (j *Jira) comment(ctx context.Context, op, ticket string, me *account, c gj
 		public: isPublic(c, props), mark: readMark(props.of[markKey]),
 	}
 	one.body = c.Get("body").String()
+	one.account = accountOf(c.Get("author"))
+	if one.edited() {
+		one.account = accountOf(c.Get("updateAuthor"))
+	}
 	one.original = !one.edited() || one.mark.Sum == digest(one.body) || me.is(c.Get("updateAuthor"))
 	return one, nil
 }
@@ -186,7 +191,7 @@ func isPublic(c gjson.Result, p properties) bool {
 
 // commentEvent tells of a comment as it stands: see names.go.
 func (j *Jira) commentEvent(issue string, c comment) *passerelle.Event {
-	e := j.event(issue, c.created, c.author)
+	e := j.event(issue, c.created, c.author, c.account)
 	name := commentName(issue, c.id, c.public)
 	if c.edited() {
 		name, e.At = editName(name, c.updated), c.updated

@@ -23,7 +23,7 @@ func (j *Jira) create(ctx context.Context, m *passerelle.Message, w *wish) (*pas
 		}
 		w.fields["project"] = map[string]any{"key": j.cfg.Project}
 	}
-	left := mark{ID: m.ID, Own: w.text(j.cfg.MarkField)}
+	left := mark{ID: m.ID, Of: m.Of, Own: w.text(j.cfg.MarkField)}
 	c.body = map[string]any{"fields": w.fields, "properties": []property{{markKey, left}}}
 	a, err := j.do(ctx, c)
 	if err != nil {
@@ -53,7 +53,7 @@ func (j *Jira) probeCreate(ctx context.Context, m *passerelle.Message, w *wish) 
 		if err := sleep(ctx, wait); err != nil {
 			return nil, c.fail(passerelle.Unsure, "", "%w: the search was cut short: %w", passerelle.ErrUnknown, err)
 		}
-		ref, err := j.search(ctx, c, m.ID, own, project)
+		ref, err := j.search(ctx, c, m, own, project)
 		if statusOf(err) == http.StatusBadRequest { // the field cannot be searched
 			return nil, c.fail(passerelle.Unsure, "let Jira index "+j.cfg.MarkField, "%w: %w", passerelle.ErrUnknown, err)
 		}
@@ -82,13 +82,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // search finds the issue that carries own and was not made by another message.
-func (j *Jira) search(ctx context.Context, c call, message, own, project string) (passerelle.Ref, error) {
-	c.method, c.path = http.MethodPost, "/rest/api/2/search"
-	if j.cfg.Cloud {
-		c.path = "/rest/api/3/search/jql"
-	}
-	c.body = map[string]any{"jql": j.query(project, own), "fields": []string{j.cfg.MarkField}, "maxResults": 50}
-	a, err := j.do(ctx, c)
+func (j *Jira) search(ctx context.Context, c call, m *passerelle.Message, own, project string) (passerelle.Ref, error) {
+	a, err := j.jql(ctx, c, j.query(project, own), map[string]any{"fields": []string{j.cfg.MarkField}, "maxResults": 50})
 	if err != nil {
 		return passerelle.Ref{}, err
 	}
@@ -97,14 +92,14 @@ func (j *Jira) search(ctx context.Context, c call, message, own, project string)
 		if !carries(issue.Get("fields."+gjson.Escape(j.cfg.MarkField)), own) {
 			continue
 		}
-		id, err := j.maker(ctx, c, issue.Get("id").String())
+		left, err := j.issueMark(ctx, c, issue.Get("id").String())
 		if err != nil {
 			return passerelle.Ref{}, err
 		}
-		if id == message {
+		if left.tells(m) {
 			return refOf(issue), nil
 		}
-		unmarked = unmarked || id == ""
+		unmarked = unmarked || left.ID == ""
 	}
 	if unmarked { // somebody else's number in that field, or our mark is gone: a person must look
 		return passerelle.Ref{}, passerelle.ErrUnknown
@@ -140,13 +135,13 @@ func carries(v gjson.Result, own string) bool {
 	return strings.TrimSpace(flat(v)) == own
 }
 
-// maker is the id of the message that made an issue, where its mark is left.
-func (j *Jira) maker(ctx context.Context, c call, id string) (string, error) {
+// issueMark is the mark that an issue carries; empty for none.
+func (j *Jira) issueMark(ctx context.Context, c call, id string) (mark, error) {
 	c.method, c.path, c.body = http.MethodGet, issuePath(id), nil
 	c.query = url.Values{"fields": {"summary"}, "properties": {markKey}}
 	a, err := j.do(ctx, c)
 	if err != nil {
-		return "", err
+		return mark{}, err
 	}
-	return readMark(a.json.Get("properties." + markKey)).ID, nil
+	return readMark(a.json.Get("properties." + markKey)), nil
 }

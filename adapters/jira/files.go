@@ -21,6 +21,7 @@ type attachment struct {
 	mime    string
 	size    int64
 	author  string
+	account string
 	ours    bool
 	created time.Time
 	content string // address
@@ -36,7 +37,7 @@ func (j *Jira) attached(ctx context.Context, issue gjson.Result) ([]attachment, 
 	for _, f := range issue.Get("fields.attachment").Array() {
 		list = append(list, attachment{
 			id: f.Get("id").String(), name: f.Get("filename").String(), mime: f.Get("mimeType").String(),
-			size: f.Get("size").Int(), author: f.Get("author.displayName").String(), ours: me.is(f.Get("author")),
+			size: f.Get("size").Int(), author: f.Get("author.displayName").String(), account: accountOf(f.Get("author")), ours: me.is(f.Get("author")),
 			created: moment(f.Get("created").String()), content: f.Get("content").String(),
 		})
 	}
@@ -45,7 +46,7 @@ func (j *Jira) attached(ctx context.Context, issue gjson.Result) ([]attachment, 
 
 // fileEvent tells of one file.
 func (j *Jira) fileEvent(of *passerelle.Snapshot, f attachment) *passerelle.Event {
-	e := j.event(of.Ref.Key, f.created, f.author)
+	e := j.event(of.Ref.Key, f.created, f.author, f.account)
 	e.Names = []string{fileName(of.Ref.Key, f.id)}
 	e.Kind = passerelle.Attach
 	e.Files = []passerelle.File{{Name: f.name, MIME: f.mime, Size: f.size}}

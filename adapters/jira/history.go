@@ -15,14 +15,15 @@ import (
 
 // step is one change of status in an issue's history.
 type step struct {
-	id     string
-	at     time.Time
-	author string
-	ours   bool
-	mark   string // id of the message that made it, where Jira keeps our mark
-	from   string
-	to     string
-	toID   string
+	id      string
+	at      time.Time
+	author  string
+	account string
+	ours    bool
+	mark    mark // of the message that made it, where Jira keeps our mark
+	from    string
+	to      string
+	toID    string
 }
 
 // steps finds the changes of status among all that an issue's history holds,
@@ -78,7 +79,7 @@ func statusStep(h gjson.Result, translated string) (step, bool) {
 			continue
 		}
 		return step{
-			id: h.Get("id").String(), at: moment(h.Get("created").String()), author: h.Get("author.displayName").String(),
+			id: h.Get("id").String(), at: moment(h.Get("created").String()), author: h.Get("author.displayName").String(), account: accountOf(h.Get("author")),
 			mark: markOf(h.Get("historyMetadata")),
 			from: i.Get("fromString").String(), to: i.Get("toString").String(), toID: i.Get("to").String(),
 		}, true
@@ -86,22 +87,22 @@ func statusStep(h gjson.Result, translated string) (step, bool) {
 	return step{}, false
 }
 
-func markOf(metadata gjson.Result) string {
+func markOf(metadata gjson.Result) mark {
 	if metadata.Get("type").String() != markKey {
-		return ""
+		return mark{}
 	}
-	return metadata.Get("extraData.id").String()
+	return readMark(metadata.Get("extraData"))
 }
 
 // stepEvent tells of a change of status. It carries the scalars as they
 // are now: for any change but the newest they may have moved on since.
 func (j *Jira) stepEvent(of *passerelle.Snapshot, s step) *passerelle.Event {
-	e := j.event(of.Ref.Key, s.at, s.author)
+	e := j.event(of.Ref.Key, s.at, s.author, s.account)
 	maps.Copy(e.Fields, of.Fields)
 	e.Fields["author"] = s.author
 	e.Fields["status"], e.Fields["status_id"], e.Fields["from_status"] = s.to, s.toID, s.from
 	e.Names = []string{historyName(of.Ref.Key, s.id)}
 	e.Signal = s.to
-	e.Mark = j.byUs(of, s.mark, s.ours)
+	e.Mark = j.byUs(of, s.mark.ID, s.ours)
 	return e
 }

@@ -4,9 +4,10 @@
 // It is the three faces of one Jira that the gateway needs. Serve takes
 // webhooks, as hints only: it checks them, has the issue's id committed, and
 // answers. Read gives all that Jira says of one issue, as events whose names
-// are the same at every reading. Deliver makes one write, and Probe tells later
-// whether a write whose answer was lost took effect; to that end every write
-// leaves a mark that Jira keeps (see names.go and mark.go).
+// are the same at every reading; Changed tells which issues to read, for what no
+// webhook told. Deliver makes one write, and Probe tells later whether a write
+// whose answer was lost took effect; to that end every write leaves a mark that
+// Jira keeps (see names.go and mark.go).
 //
 // Nothing is kept on disk. What can go wrong with Jira is classified in
 // classify.go: a refused account stops all traffic (Jira locks accounts), a
@@ -36,16 +37,21 @@ type Jira struct {
 	base  *url.URL
 	api   *resty.Client // the REST API: redirects only on reads and only within the host
 	files *resty.Client // downloads: other hosts too, but without credentials
-	sent  ledger        // the attachments that this process knows to be its own
+	// sent tells which attachments are the effect of which message: Jira cannot
+	// mark them. What it forgets, at a restart or beyond its size, only matters if
+	// the same file was sent twice and the second answer was lost.
+	sent   ledger
+	issues ledger // which issues are ours and which are strangers, so that a sweep asks once
 
-	mu sync.Mutex
-	me *account // our own account, once known
+	mu       sync.Mutex
+	me       *account // our own account, once known
+	projects []string // that were searched for changes, sorted
 }
 
 var (
 	_ passerelle.Inbound  = (*Jira)(nil)
 	_ passerelle.Outbound = (*Jira)(nil)
-	_ passerelle.Watcher  = (*Jira)(nil)
+	_ passerelle.Sweeper  = (*Jira)(nil)
 )
 
 // Option changes how New builds a Jira.
@@ -71,7 +77,7 @@ func New(cfg Config, opts ...Option) (*Jira, error) {
 	for _, o := range opts {
 		o(&s)
 	}
-	j := &Jira{cfg: &cfg, base: base}
+	j := &Jira{cfg: &cfg, base: base, sent: ledger{size: 4096}, issues: ledger{size: 1 << 16}}
 	j.api = j.client(s.transport, j.followInside)
 	j.files = j.client(s.transport, j.followOutside)
 	return j, nil

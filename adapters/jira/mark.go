@@ -18,12 +18,19 @@ const markKey = "passerelle"
 // mark is what we leave on a write.
 type mark struct {
 	ID  string `json:"id"`            // of the message
+	Of  string `json:"of,omitempty"`  // what the message tells: the same after a restore, when its ID is another
 	Own string `json:"own,omitempty"` // of an issue: the broker's own id
 	Sum string `json:"sum,omitempty"` // of a comment: digest of its text, to tell it from a person's edit
 }
 
 func readMark(v gjson.Result) mark {
-	return mark{ID: v.Get("id").String(), Own: v.Get("own").String(), Sum: v.Get("sum").String()}
+	return mark{ID: v.Get("id").String(), Of: v.Get("of").String(), Own: v.Get("own").String(), Sum: v.Get("sum").String()}
+}
+
+// tells says whether the mark was left for the message, or for the same fact by
+// a message of before a restore.
+func (k mark) tells(m *passerelle.Message) bool {
+	return k.ID == m.ID || k.Of != "" && k.Of == m.Of
 }
 
 // digest is the same for texts that differ in blanks only, which Jira may
@@ -42,8 +49,8 @@ type property struct {
 // historyMark is what a transition of ours leaves in the history, where Jira
 // keeps it.
 type historyMark struct {
-	Type  string            `json:"type"`
-	Extra map[string]string `json:"extraData"`
+	Type  string `json:"type"`
+	Extra mark   `json:"extraData"`
 }
 
 // byUs is the mark of a file or a change of status. Jira cannot mark a file, and
@@ -57,37 +64,33 @@ func (j *Jira) byUs(of *passerelle.Snapshot, mark string, ours bool) string {
 	return mark
 }
 
-// ledger remembers which attachments are known to be the effect of which
-// message: Jira cannot mark them. What it forgets, at a restart or beyond its
-// size, only matters if the same file was sent twice and the second answer was
-// lost.
+// ledger remembers the last so many of what this process learned, by id.
 type ledger struct {
+	size  int
 	mu    sync.Mutex
-	by    map[string]string // attachment id to message id
+	by    map[string]string
 	order []string
 }
 
-const ledgerSize = 4096
-
-func (l *ledger) note(attachment, message string) {
+func (l *ledger) note(id, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.by == nil {
 		l.by = map[string]string{}
 	}
-	if _, known := l.by[attachment]; !known {
-		l.order = append(l.order, attachment)
+	if _, known := l.by[id]; !known {
+		l.order = append(l.order, id)
 	}
-	l.by[attachment] = message
-	if len(l.order) > ledgerSize {
+	l.by[id] = what
+	if len(l.order) > l.size {
 		delete(l.by, l.order[0])
 		l.order = l.order[1:]
 	}
 }
 
-// of tells whose effect the attachment is; empty if that is not known.
-func (l *ledger) of(attachment string) string {
+// of tells what is known of an id; empty for nothing.
+func (l *ledger) of(id string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.by[attachment]
+	return l.by[id]
 }

@@ -112,7 +112,7 @@ func (j *Jira) editPossible(ctx context.Context, m *passerelle.Message, fields m
 func (j *Jira) transition(ctx context.Context, m *passerelle.Message, way *transition, fields map[string]any) error {
 	body := map[string]any{
 		"transition":      map[string]string{"id": way.id},
-		"historyMetadata": historyMark{markKey, map[string]string{"id": m.ID}},
+		"historyMetadata": historyMark{markKey, mark{ID: m.ID, Of: m.Of}},
 	}
 	if len(fields) > 0 {
 		body["fields"] = fields
@@ -161,7 +161,7 @@ func (j *Jira) ourStep(ctx context.Context, m *passerelle.Message, issue gjson.R
 		return nil
 	}
 	for i := range steps {
-		if steps[i].mark == m.ID {
+		if steps[i].mark.tells(m) {
 			return &steps[i]
 		}
 	}
@@ -169,7 +169,7 @@ func (j *Jira) ourStep(ctx context.Context, m *passerelle.Message, issue gjson.R
 		return nil
 	}
 	last := &steps[len(steps)-1]
-	if last.mark == "" && last.ours && reached(m, issue) {
+	if last.mark.ID == "" && last.ours && reached(m, issue) {
 		return last
 	}
 	return nil

@@ -109,9 +109,9 @@ func (j *Jira) events(s *passerelle.Snapshot, comments []comment, files []attach
 }
 
 // event is what all events of an issue have in common.
-func (j *Jira) event(issue string, at time.Time, author string) *passerelle.Event {
+func (j *Jira) event(issue string, at time.Time, author, account string) *passerelle.Event {
 	return &passerelle.Event{
-		Contract: j.cfg.Contract, From: j.cfg.Side, Key: issue, Author: "provider", At: at,
+		Contract: j.cfg.Contract, From: j.cfg.Side, Key: issue, Author: "provider", At: at, Account: account,
 		Fields: map[string]string{"author": author},
 	}
 }

@@ -25,7 +25,7 @@ func (j *Jira) update(ctx context.Context, m *passerelle.Message, w *wish) (*pas
 	c := call{op: "jira: comment", ticket: ticket(m), method: http.MethodPost, path: issuePath(m.Key, "comment"), writes: true}
 	c.body = map[string]any{"body": w.comment, "properties": []property{
 		{publicKey, map[string]bool{"internal": !m.Public}},
-		{markKey, mark{ID: m.ID, Sum: digest(w.comment)}},
+		{markKey, mark{ID: m.ID, Of: m.Of, Sum: digest(w.comment)}},
 	}}
 	a, err := j.do(ctx, c)
 	if err != nil {
@@ -65,8 +65,8 @@ func names(fields map[string]any) string {
 	return strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 }
 
-// probeUpdate finds the comment by its mark. Without a comment, the fields
-// themselves tell.
+// probeUpdate finds the comment by its mark, of this message or of the same fact.
+// Without a comment, the fields themselves tell.
 func (j *Jira) probeUpdate(ctx context.Context, m *passerelle.Message, w *wish) (*passerelle.Receipt, error) {
 	const op = "jira: find comment"
 	issue, err := j.issue(ctx, op, m)
@@ -85,11 +85,26 @@ func (j *Jira) probeUpdate(ctx context.Context, m *passerelle.Message, w *wish) 
 		return nil, err
 	}
 	for _, c := range list {
-		if c.mark.ID == m.ID {
+		if c.mark.tells(m) {
 			return commented(id, c.id, c.public), nil
 		}
 	}
+	if either := unnamed(m, w, id, list); len(either) > 0 {
+		return &passerelle.Receipt{Either: either, Note: "comment with the same text"}, nil
+	}
 	return nil, passerelle.ErrAbsent
+}
+
+// unnamed lists, after a restore, the comments with the message's text that we
+// wrote without saying what fact they tell, as an older version did.
+func unnamed(m *passerelle.Message, w *wish, issue string, list []comment) []string {
+	var names []string
+	for _, c := range list {
+		if m.Restored && c.mark.Of == "" && c.mark.Sum == digest(w.comment) && c.public == m.Public {
+			names = append(names, commentName(issue, c.id, c.public))
+		}
+	}
+	return names
 }
 
 // issue reads an issue's values and history, without its comments.

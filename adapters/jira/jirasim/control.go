@@ -115,7 +115,7 @@ func (s *Sim) controlRate(_ *http.Request, body []byte) answer {
 // controlled is a call that nobody logged in for: it acts as the automation.
 func (s *Sim) controlled(r *http.Request) *call {
 	bot := s.users[len(s.users)-1]
-	return &call{view: view{s: s, base: s.base(r), user: bot}, r: r, now: time.Now()}
+	return &call{view: view{s: s, base: s.base(r), user: bot}, r: r, now: s.clock()}
 }
 
 // controlTimer fires the workflow's timer: the due date passed, the automation

@@ -12,7 +12,7 @@ type Write struct {
 }
 
 func (s *Sim) wrote(u *User, kind string, is *issue, detail string) {
-	s.writes = append(s.writes, Write{Time: time.Now(), User: u.Name, Kind: kind, Issue: is.key, Detail: detail})
+	s.writes = append(s.writes, Write{Time: s.clock(), User: u.Name, Kind: kind, Issue: is.key, Detail: detail})
 }
 
 // Writes lists every effect in the order it took place.

@@ -36,7 +36,8 @@ type User struct {
 	Password    string `json:"password"`
 	Token       string `json:"token"` // DC: personal access token (Bearer); Cloud: API token (Basic email:token)
 	Admin       bool   `json:"admin"`
-	Agent       bool   `json:"agent"` // sees and writes internal comments, edits, deletes
+	Agent       bool   `json:"agent"`    // sees and writes internal comments, edits, deletes
+	Timezone    string `json:"timezone"` // of dates in its queries; default the fixture's
 }
 
 // Project holds issues. NextNumber is the number of its next issue, default 1.
@@ -144,7 +145,7 @@ func (f Fixture) filled() Fixture {
 	f.Users = append([]User(nil), f.Users...)
 	for i := range f.Users {
 		u := &f.Users[i]
-		u.Key, u.DisplayName = or(u.Key, u.Name), or(u.DisplayName, u.Name)
+		u.Key, u.DisplayName, u.Timezone = or(u.Key, u.Name), or(u.DisplayName, u.Name), or(u.Timezone, f.Timezone)
 	}
 	f.Projects = append([]Project(nil), f.Projects...)
 	for i := range f.Projects {

@@ -39,6 +39,9 @@ func (f Fixture) checkUsers(report reporter) {
 			report("user %q: want a name, used once", u.Name)
 		}
 		seen[u.Name] = true
+		if _, err := time.LoadLocation(u.Timezone); err != nil {
+			report("user %s: timezone %q: want a name such as Europe/Paris", u.Name, u.Timezone)
+		}
 	}
 }
 

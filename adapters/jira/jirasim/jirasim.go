@@ -40,6 +40,7 @@ type Sim struct {
 	number map[string]int // next number of a project
 	next   counters
 	lag    time.Duration
+	clock  func() time.Time
 	writes []Write
 	failed map[string]int // wrong passwords in a row, by user name
 }
@@ -63,7 +64,7 @@ func New(f *Fixture) (*Sim, error) {
 	s := &Sim{
 		fx: full, zone: zone, post: newPostman(full.Flavour == "cloud"),
 		issues: map[string]*issue{}, keys: map[string]string{}, parts: map[string][]Named{},
-		number: map[string]int{}, failed: map[string]int{},
+		number: map[string]int{}, failed: map[string]int{}, clock: time.Now,
 		next: counters{issue: 10001, comment: 10001, file: 10001, history: 10101, link: 10001},
 	}
 	s.fill()
@@ -80,6 +81,7 @@ func (s *Sim) fill() {
 		s.users = append(s.users, &s.fx.Users[i])
 	}
 	bot := automation
+	bot.Timezone = s.fx.Timezone
 	s.users = append(s.users, &bot)
 	s.fields = fieldDefs(s.fx)
 	id := 10100
@@ -104,6 +106,14 @@ func (s *Sim) IndexLag(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lag = d
+}
+
+// Clock sets what time it is there, for what is written and searched from now on.
+// The rate limit and the waits between webhooks keep the real time.
+func (s *Sim) Clock(now func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = now
 }
 
 // RateLimit refuses with 429 and Retry-After what an account asks beyond

@@ -19,6 +19,16 @@ type asker struct {
 	now  time.Time
 }
 
+// zoneOf is the time zone that a query's dates are in: the account's own.
+func (s *Sim) zoneOf(a asker) *time.Location {
+	if a.user != nil {
+		if zone, err := time.LoadLocation(a.user.Timezone); err == nil {
+			return zone
+		}
+	}
+	return s.zone
+}
+
 // compile checks a clause (fields, values, operators) and makes its matcher.
 func (s *Sim) compile(c *clause, a asker) (matcher, error) {
 	switch {
@@ -65,13 +75,15 @@ func notSupported(c *clause) error {
 }
 
 // compileTime compares a moment; a value is a date, a date and time to the
-// minute, epoch milliseconds, or a distance from now such as -5m.
+// minute (both in the account's time zone), epoch milliseconds, or a distance
+// from now such as -5m.
 func (s *Sim) compileTime(c *clause, a asker) (matcher, error) {
-	moment := s.timeOf(c.field)
+	zone := s.zoneOf(a)
+	moment := s.timeOf(c.field, zone)
 	if len(c.values) == 0 {
 		return func(is *issue) bool { return moment(is).IsZero() == (c.op == "=") }, nil
 	}
-	at, err := s.moment(c.values[0], c.field, a.now)
+	at, err := s.moment(c.values[0], c.field, a.now, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +99,7 @@ func (s *Sim) compileTime(c *clause, a asker) (matcher, error) {
 	return func(is *issue) bool { return !moment(is).IsZero() && fits(moment(is).Compare(at)) }, nil
 }
 
-func (s *Sim) timeOf(field string) func(*issue) time.Time {
+func (s *Sim) timeOf(field string, zone *time.Location) func(*issue) time.Time {
 	return func(is *issue) time.Time {
 		switch strings.ToLower(field) {
 		case "updated", "updateddate":
@@ -98,18 +110,18 @@ func (s *Sim) timeOf(field string) func(*issue) time.Time {
 			return is.resolved
 		}
 		text, _ := is.values["duedate"].(string)
-		day, _ := time.ParseInLocation(time.DateOnly, text, s.zone)
+		day, _ := time.ParseInLocation(time.DateOnly, text, zone)
 		return day
 	}
 }
 
-func (s *Sim) moment(o operand, field string, now time.Time) (time.Time, error) {
+func (s *Sim) moment(o operand, field string, now time.Time, zone *time.Location) (time.Time, error) {
 	if o.function && strings.EqualFold(o.text, "now") {
 		return now, nil
 	}
 	for _, layout := range []string{"2006-01-02 15:04", "2006/01/02 15:04", "2006-01-02", "2006/01/02"} {
-		if t, err := time.ParseInLocation(layout, o.text, s.zone); err == nil && !o.function {
-			return t, nil
+		if t, err := time.ParseInLocation(layout, o.text, zone); err == nil && !o.function {
+			return lastOf(t), nil
 		}
 	}
 	if ms, err := strconv.ParseInt(o.text, 10, 64); err == nil && len(o.text) > 6 {
@@ -119,6 +131,16 @@ func (s *Sim) moment(o operand, field string, now time.Time) (time.Time, error) 
 		return now.Add(d), nil
 	}
 	return time.Time{}, fmt.Errorf("Date value '%s' for field '%s' is invalid. Valid formats include: 'yyyy/MM/dd HH:mm', 'yyyy-MM-dd HH:mm', 'yyyy/MM/dd', 'yyyy-MM-dd', or a period format e.g. '-5d', '4w 2d'.", o.text, field)
+}
+
+// lastOf is the second of the two moments that t may be in the night when the
+// clock goes back: which one Jira takes is not written anywhere, and this is the
+// one that a search for what is newer suffers from.
+func lastOf(t time.Time) time.Time {
+	if later := t.Add(time.Hour); later.Hour() == t.Hour() && later.Day() == t.Day() {
+		return later
+	}
+	return t
 }
 
 // distance reads -5m, 2h, "-1d 2h": minutes, hours, days, weeks.

@@ -177,7 +177,7 @@ func (s *Sim) handle(h handler) http.HandlerFunc {
 func (s *Sim) locked(h handler, c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.now = time.Now()
+	c.now = s.clock()
 	return h(c)
 }
 

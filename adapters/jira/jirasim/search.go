@@ -18,8 +18,8 @@ type query struct {
 	StartAt       int             `json:"startAt"`
 	MaxResults    *int            `json:"maxResults"`
 	Fields        []string        `json:"fields"`
-	Expand        json.RawMessage `json:"expand"` // a list; Cloud: a string
-	Properties    []string        `json:"properties"`
+	Expand        json.RawMessage `json:"expand"`     // a list; Cloud: a string
+	Properties    []string        `json:"properties"` // Cloud only
 	NextPageToken string          `json:"nextPageToken"`
 	ValidateQuery any             `json:"validateQuery"`
 }
@@ -28,6 +28,9 @@ func (c *call) readQuery() (query, *answer) {
 	var q query
 	if c.r.Method == http.MethodPost {
 		bad := c.decode(&q)
+		if bad == nil && len(q.Properties) > 0 && !c.s.cloud() {
+			bad = ref(fail(http.StatusBadRequest, `Unrecognized field "properties" (Class com.atlassian.jira.rest.v2.search.SearchRequestBean), not marked as ignorable`))
+		}
 		return q, bad
 	}
 	q.JQL, q.StartAt, q.NextPageToken = c.query.Get("jql"), c.number("startAt", 0), c.query.Get("nextPageToken")
@@ -87,7 +90,7 @@ func (s *Sim) beansOf(c *call, q query, list []*issue, otherwise string) []m {
 	out := []m{}
 	for _, is := range list {
 		one := c.view.issue(is, q.Fields, otherwise, q.expand())
-		if len(q.Properties) > 0 {
+		if len(q.Properties) > 0 && s.cloud() {
 			one["properties"] = chosen(asMap(is.props), q.Properties, "*all")
 		}
 		out = append(out, one)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"passerelle/adapters/jira/jirasim"
 )
 
 // keys lists what a query finds, in the order of the answer.
@@ -169,6 +171,44 @@ func TestCloudSearch(t *testing.T) {
 	b.equal([]any{next.at("issues", 0, "key"), next.at("isLast"), next.at("nextPageToken")}, []any{"ONE-3", true, nil})
 	b.equal(next.at("issues", 0, "fields", "description", "content", 1, "content", 0, "text"), "lines")
 	b.want(400, "POST", "/rest/api/3/search/jql", `{"jql":"project=ONE","nextPageToken":"bad"}`)
+}
+
+// A date in a query is in the time zone of the account that asks.
+func TestDatesOfAQueryAreTheAccounts(t *testing.T) {
+	b := small(t, func(fx *jirasim.Fixture) { fx.Users[0].Timezone = "America/Los_Angeles" })
+	at := time.Date(2024, 7, 14, 12, 0, 30, 0, time.UTC)
+	b.sim.Clock(func() time.Time { return at })
+	key := b.open("")
+	b.equal(b.want(200, "GET", "/rest/api/2/myself", "").at("timeZone"), "America/Los_Angeles")
+	b.equal(b.field(key, "updated"), "2024-07-14T14:00:30.000+0200") // the server's own zone
+	agent := b.as("agent", "agent-pw")
+	b.equal([]string{b.keys(`updated >= "2024/07/14 05:00"`), b.keys(`updated >= "2024/07/14 05:01"`)}, []string{key, ""})
+	b.equal([]string{agent.keys(`updated >= "2024/07/14 14:00"`), agent.keys(`updated >= "2024/07/14 14:01"`)}, []string{key, ""})
+	b.equal(b.sim.Writes()[0].Time, at)
+	// The hour that comes twice: the second is meant.
+	at = time.Date(2024, 10, 27, 0, 30, 0, 0, time.UTC)
+	b.want(204, "PUT", "/rest/api/2/issue/"+key, `{"fields":{"summary":"new"}}`)
+	b.equal([]string{agent.keys(`updated >= "2024/10/27 01:59"`), agent.keys(`updated >= "2024/10/27 02:00"`)}, []string{key, ""})
+	at = time.Date(2024, 11, 3, 8, 30, 0, 0, time.UTC)
+	b.want(204, "PUT", "/rest/api/2/issue/"+key, `{"fields":{"summary":"newer"}}`)
+	b.equal([]string{b.keys(`updated >= "2024/11/03 00:59"`), b.keys(`updated >= "2024/11/03 01:00"`)}, []string{key, ""})
+	if _, err := jirasim.New(&jirasim.Fixture{Users: []jirasim.User{{Name: "u", Timezone: "Nowhere"}}}); err == nil || !strings.Contains(err.Error(), `user u: timezone "Nowhere"`) {
+		t.Error(err)
+	}
+}
+
+// Data Center's search knows no properties; Cloud gives them with the list.
+func TestSearchForProperties(t *testing.T) {
+	const ask = `{"jql":"project=ONE","fields":["summary"],"properties":["p"]}`
+	b := small(t, nil)
+	b.want(400, "POST", "/rest/api/2/search", ask)
+	key := b.open("")
+	b.want(201, "PUT", "/rest/api/2/issue/"+key+"/properties/p", `{"a":1}`)
+	b.equal(b.want(200, "GET", "/rest/api/2/search?jql=project=ONE&properties=p", "").at("issues", 0, "properties"), nil)
+	c := small(t, cloud).cloudRobot()
+	key = c.open("")
+	c.want(201, "PUT", "/rest/api/2/issue/"+key+"/properties/p", `{"a":1}`)
+	b.equal(c.want(200, "POST", "/rest/api/3/search/jql", ask).at("issues", 0, "properties"), map[string]any{"p": map[string]any{"a": 1}})
 }
 
 // The index is late: a new issue is not found, a changed one is found as it

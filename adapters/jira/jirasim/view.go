@@ -32,7 +32,7 @@ func (v view) person(u *User) any {
 		return nil
 	}
 	out := m{
-		"displayName": u.DisplayName, "active": true, "timeZone": v.s.fx.Timezone,
+		"displayName": u.DisplayName, "active": true, "timeZone": u.Timezone,
 		"avatarUrls": m{
 			"48x48": v.link("/secure/useravatar?avatarId=10122"),
 			"24x24": v.link("/secure/useravatar?size=small&avatarId=10122"),

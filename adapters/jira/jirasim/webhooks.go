@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // usualEvents is what a webhook hears that names no events.
@@ -26,7 +25,7 @@ func (s *Sim) checkWebhooks(hooks []Webhook) error {
 		}
 		q, err := parseJQL(h.JQL)
 		if err == nil {
-			_, err = s.compile(q.where, asker{now: time.Now()})
+			_, err = s.compile(q.where, asker{now: s.clock()})
 		}
 		if err != nil {
 			return fmt.Errorf("jirasim: webhook %s: jql: %w", h.Name, err)
@@ -49,7 +48,7 @@ func (s *Sim) matches(h Webhook, is *issue) bool {
 	if err != nil {
 		return false
 	}
-	match, err := s.compile(q.where, asker{now: time.Now()})
+	match, err := s.compile(q.where, asker{now: s.clock()})
 	return err == nil && match(is)
 }
 
@@ -66,7 +65,7 @@ func (s *Sim) fire(is *issue, event string, body m) {
 			continue
 		}
 		if raw == nil {
-			body["timestamp"], body["webhookEvent"] = time.Now().UnixMilli(), event
+			body["timestamp"], body["webhookEvent"] = s.clock().UnixMilli(), event
 			raw = encode(body)
 		}
 		j := job{event: event, url: q.hook.address(is), body: raw}
