@@ -80,6 +80,7 @@ type ITop struct {
 	Timeout   time.Duration `yaml:"timeout"`    // for one request; default 1m
 	MarkField string        `yaml:"mark_field"` // field that carries the broker's own reference, such as title; default none: a create whose answer is lost waits for a person
 	History   bool          `yaml:"history"`    // our account may read iTop's history of changes (CMDBChangeOp), which shows lost journal entries; default false
+	ReadFirst bool          `yaml:"read_first"` // a pushed journal entry is a hint: the ticket is read, and what another push should have told travels before it; default false: it travels at once
 	Accounts  []Account     `yaml:"accounts"`   // who may post to our face for it; default nobody
 }
 

@@ -35,6 +35,13 @@ func (c *Contract) Back(to passerelle.Side, from, next passerelle.State) (Send, 
 	return Send{}, false
 }
 
+// EndsPending tells whether a side's own answer has its ticket taken out of
+// « A compléter » by a message; else its tool does that itself (R19).
+func (c *Contract) EndsPending(side passerelle.Side) bool {
+	r := c.lifecycle.find(passerelle.Pending, side, passerelle.PublicLog)
+	return r != nil && slices.ContainsFunc(r.sends, func(s sending) bool { return s.To == side && c.Moves(s.Send) })
+}
+
 // AdmitLate judges, in place of Admit, an event that would change the state but
 // whose sender had not been shown the present one: the state stays, and what the
 // event says travels as a journal entry where the contract has a row for one

@@ -14,10 +14,11 @@ import (
 // compares it with what is written in its folder.
 func TestNeeds(t *testing.T) {
 	fsys := folder(t)
-	fsys["from-requester/triggers.csv"] = file("name,class,attcodes,filter,payload\nx,UserRequest,team_id,SELECT UserRequest WHERE team_name = 'Support GAR',create\n")
+	fsys["from-requester/triggers.csv"] = file("name,on,class,state,attcodes,filter,context,payload\nx,update,UserRequest,,team_id,SELECT UserRequest WHERE team_name = 'Support GAR',GUI:Console,create\n")
 	fsys["from-requester/create.json"] = file(`{"fields": {"org_id": "$this->org_name$", "description": "$this->html(description)$"}}`)
 	fsys["values.csv"].Data = bytes.Replace(fsys["values.csv"].Data, []byte("Critique,1,Haute"), []byte("Critique,1,Moyenne"), 1)
-	fsys["from-partner/triggers.csv"] = file("class,filter\nIncident,SELECT Incident WHERE team_name != 'École'\n")
+	fsys["from-partner/triggers.csv"] = file("name,on,class,state,attcodes,filter,context,payload\ny,update,Incident,,,SELECT Incident WHERE team_name != 'École',GUI:Console,other\n")
+	fsys["from-partner/other.json"] = file(`{}`)
 	c := load(t, fsys)
 
 	partner := c.Needs(passerelle.Partner, fsys)
@@ -55,7 +56,7 @@ func TestNeeds(t *testing.T) {
 		t.Errorf("the private journal is written in %s", got)
 	}
 
-	if got := fmt.Sprint(partner.Reads, partner.Teams); got != "[{from-partner/triggers.csv Incident [] SELECT Incident WHERE team_name != 'École'}] [École]" {
+	if got := fmt.Sprint(partner.Reads, partner.Teams); got != "[{from-partner/other.json Incident [] SELECT Incident WHERE team_name != 'École'}] [École]" {
 		t.Errorf("the partner pushes: %s", got)
 	}
 

@@ -38,12 +38,12 @@ func readPushes(fsys fs.FS, c *Contract, side passerelle.Side, p *Problems) *pus
 			p.add(table, r.line, "name a JSON file of "+dir, "the payload %s cannot be read as JSON", file)
 			continue
 		}
-		out.add(c, side, payload, r.get("filter"))
+		out.take(c, side, payload, r.get("filter"))
 	}
 	return out
 }
 
-func (f *pushes) add(c *Contract, side passerelle.Side, payload []byte, filter string) {
+func (f *pushes) take(c *Contract, side passerelle.Side, payload []byte, filter string) {
 	var tells struct{ Operation, Stimulus string }
 	_ = json.Unmarshal(payload, &tells) // what is told otherwise is no change of state
 	if tells.Operation == "core/create" {
@@ -125,9 +125,6 @@ func (c *Contract) Standing(side passerelle.Side, status string, away bool) []pa
 // the ticket is left as it is. A ticket that is away from the partner's team in
 // no known state has left.
 func (c *Contract) Moved(side passerelle.Side, from passerelle.State, stands []passerelle.State, away bool) (passerelle.Kind, bool) {
-	if len(stands) == 0 {
-		return passerelle.Leave, away && c.Told(side, passerelle.Leave) != nil
-	}
 	for _, next := range stands {
 		for _, k := range signalled {
 			if r := c.lifecycle.find(from, side, k); r != nil && !r.no && r.next == next && c.Told(side, k) != nil {
@@ -144,7 +141,7 @@ func (c *Contract) Moved(side passerelle.Side, from passerelle.State, stands []p
 			}
 		}
 	}
-	return "", false
+	return passerelle.Leave, away && c.Told(side, passerelle.Leave) != nil
 }
 
 // ReferenceProbe is a payload that reads, from a ticket of a side, the fields in

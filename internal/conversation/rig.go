@@ -24,21 +24,22 @@ import (
 
 // rig is a gateway between two simulated tools, with an ear at each.
 type rig struct {
-	ctx      context.Context
-	contract *mapping.Contract
-	store    outbox.Store
-	stage    *trial.Stage
-	tools    map[passerelle.Side]*trial.Tool
-	ears     map[passerelle.Side]*ear
-	relay    *relay.Relay
-	deaf     func() bool  // whether the gateway does not hear a message; nil: never
-	sweep    relay.Sweep  // how the tools are asked what they did not tell; none by default
-	public   string       // address of the gateway's faces
-	admin    http.Handler // the operators' API
-	logged   lines        // all that the gateway wrote in its log
-	stops    []func() error
-	ended    chan error
-	cancel   context.CancelFunc
+	ctx       context.Context
+	contract  *mapping.Contract
+	store     outbox.Store
+	stage     *trial.Stage
+	tools     map[passerelle.Side]*trial.Tool
+	ears      map[passerelle.Side]*ear
+	relay     *relay.Relay
+	readFirst bool         // a journal entry that the requester's iTop pushes is a hint only
+	deaf      func() bool  // whether the gateway does not hear a message; nil: never
+	sweep     relay.Sweep  // how the tools are asked what they did not tell; none by default
+	public    string       // address of the gateway's faces
+	admin     http.Handler // the operators' API
+	logged    lines        // all that the gateway wrote in its log
+	stops     []func() error
+	ended     chan error
+	cancel    context.CancelFunc
 }
 
 // token is what the tools' webhooks prove themselves by, in a play.
@@ -116,6 +117,9 @@ func (r *rig) start() (err error) {
 	}
 	if link.Partner, err = r.stage.Connect(passerelle.Partner, r.tools[passerelle.Partner].URL, token, trial.InMemory); err != nil {
 		return err
+	}
+	if r.readFirst && link.Requester.ITop != nil {
+		link.Requester.ITop.ReadFirst = true
 	}
 	g, err := wiring.Build([]wiring.Link{link}, r.store, wiring.Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute},
 		Sweep: r.sweep, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -239,7 +243,7 @@ func (r *rig) busy() (bool, error) {
 		return true, err
 	}
 	for dest, n := range s.LooksAt {
-		if n > 0 && !r.ears[dest.Side].isAway() {
+		if n > 0 && r.sweep.Every == 0 && !r.ears[dest.Side].isAway() { // sweeps have tickets read all the time
 			return true, nil
 		}
 	}

@@ -184,7 +184,7 @@ func (j *judgement) all(events []*passerelle.Event) error {
 }
 
 func (j *judgement) one(e *passerelle.Event) error {
-	if j.racing(e) {
+	if j.racing(e) || j.isHint(e) {
 		j.lookAgain(e)
 		return nil
 	}
@@ -250,6 +250,15 @@ func (j *judgement) stands(e *passerelle.Event) error {
 	names, err := j.r.standsNames(j.ctx, j.c, j.link, e)
 	j.change.Names = append(j.change.Names, names...)
 	return err
+}
+
+// isHint tells of a pushed journal entry whose ticket is read before anything of
+// it is carried. Around the escalation the push counts: it alone tells a note
+// that was written with it from an older one (R29).
+func (j *judgement) isHint(e *passerelle.Event) bool {
+	journal := e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog
+	tool := j.r.Tools[outbox.Dest{Contract: j.c.Name, Side: e.From}]
+	return journal && tool.ReadFirst && tool.Watch != nil && !e.Read && j.link.ID != "" && j.link.Ref(e.From).Key != "" && j.before.Baseline[e.From] != "" && !j.created
 }
 
 // readsHistory tells of a journal entry that comes while the whole history is

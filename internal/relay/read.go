@@ -157,6 +157,7 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 		}
 	}
 	p.overtaken(snap.Events)
+	p.unanswered(snap)
 	for _, e := range snap.Events {
 		if err := p.event(e); err != nil {
 			return err
@@ -179,6 +180,19 @@ func (p *reading) overtaken(events []*passerelle.Event) {
 		}
 		e.Overtaken = ours
 		ours = ours || p.isEcho(e)
+	}
+}
+
+// unanswered marks the public entries of a ticket that still stands in
+// « A compléter », in a tool that leaves it by itself at an answer (R19): they
+// were written before the question came, and end nothing (R34).
+func (p *reading) unanswered(snap *passerelle.Snapshot) {
+	words := p.c.StatusWords(p.dest.Side, passerelle.Pending)
+	if snap.Status == "" || p.link.State != passerelle.Pending || !slices.Contains(words, snap.Status) || p.c.EndsPending(p.dest.Side) {
+		return
+	}
+	for _, e := range snap.Events {
+		e.Overtaken = e.Overtaken || e.Kind == passerelle.PublicLog
 	}
 }
 

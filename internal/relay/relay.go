@@ -27,6 +27,9 @@ type Tool struct {
 	Out     passerelle.Outbound
 	Watch   passerelle.Watcher // nil where the tool cannot be read (a partner's own agent)
 	Workers int                // messages in flight at most; default 8
+	// ReadFirst has a pushed journal entry carried only once its ticket was read: an
+	// earlier one, whose push was lost, then goes before it.
+	ReadFirst bool
 }
 
 // Config is what a Relay works with. All but Log, Metrics and Backoff is

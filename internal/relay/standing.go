@@ -56,6 +56,9 @@ func (p *reading) standing(snap *passerelle.Snapshot, turn uint64) (waits bool, 
 		return false, nil // it was never seen where the pair stands: it cannot have moved from there
 	}
 	if !ok {
+		if _, told := p.r.stands.LoadOrStore(p.dest.Contract+"/"+standsName(snap.Ref.Key, turn), time.Now()); told {
+			return false, nil
+		}
 		p.r.Log.Warn("a ticket stands where the contract has no way to", "contract", p.dest.Contract, "side", side, "ticket", link.Names(), "state", link.State, "status", snap.Status)
 		return false, nil
 	}

@@ -70,7 +70,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 			if err != nil {
 				return nil, err
 			}
-			tools[outbox.Dest{Contract: name, Side: side}] = relay.Tool{Out: a.Out, Watch: a.Watch, Workers: settings.Workers}
+			tools[outbox.Dest{Contract: name, Side: side}] = relay.Tool{Out: a.Out, Watch: a.Watch, Workers: settings.Workers, ReadFirst: settings.ITop != nil && settings.ITop.ReadFirst}
 			for path, face := range a.Faces {
 				faces["/"+name+"/"+string(side)+"/"+path] = face
 			}
