@@ -80,6 +80,7 @@ type Snapshot struct {
 	Own    string            // the broker's own id, where the ticket carries it
 	Fields map[string]string // its scalars, by the tool's own field codes
 	Events []*Event          // without bytes: see Watcher.Fetch
+	Of     string            // what our create of the ticket told (Message.Of), where the ticket carries it
 	Gone   bool              // the tool says that there is no such ticket
 	// Status is where the ticket stands, in the tool's own word, for a tool that
 	// does not tell how it came there; empty where Events have the steps. Away says

@@ -47,6 +47,7 @@ func (j *Jira) snapshot(ctx context.Context, op string, issue gjson.Result) (*pa
 		Ref:    passerelle.Ref{Key: issue.Get("id").String(), Number: issue.Get("key").String()},
 		Fields: scalars(issue),
 		Own:    j.ownID(issue),
+		Of:     readMark(issue.Get("properties." + markKey)).Of,
 	}
 	if !numeric(s.Ref.Key) {
 		return nil, call{op: op}.fail(passerelle.Down, "is this a Jira?", "the answer names no issue")

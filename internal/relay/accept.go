@@ -239,6 +239,9 @@ func (j *judgement) one(e *passerelle.Event) error {
 	}
 	if e.Kind == passerelle.Create {
 		j.born(e, sum)
+		if len(e.Names) == 0 && len(names) > 0 {
+			e.Names = []string{names[0].Name} // what the partner's ticket remembers it by (Message.Of)
+		}
 	}
 	j.advance(e, step)
 	return j.entries(e, step)

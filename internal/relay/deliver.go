@@ -132,6 +132,7 @@ func (d *delivery) run() outbox.Outcome {
 			m, err = d.instead(c, err, i)
 		}
 		if err == nil {
+			m.Of, m.Restored = factOf(d.e, i), d.e.Restored
 			err = d.part(m, i)
 		}
 		if errors.Is(err, errOvertaken) {
@@ -192,6 +193,20 @@ func (d *delivery) numberless() error {
 // messageID is the mark that a tool can keep: the same at each try.
 func messageID(e *outbox.Entry) string {
 	return e.Contract + "/" + e.Link + "/" + strconv.FormatUint(e.ID, 10)
+}
+
+// factOf names the fact that a message tells, and which of its messages it is:
+// the same after a restore, when the entry has another id. Empty where the fact
+// has no name.
+func factOf(e *outbox.Entry, i int) string {
+	name := e.Event.Alias
+	if len(e.Event.Names) > 0 {
+		name = e.Event.Names[0]
+	}
+	if name == "" {
+		return ""
+	}
+	return name + "/" + e.Template + "/" + strconv.Itoa(i)
 }
 
 // instead is what is sent in place of a file that cannot travel: a visible
