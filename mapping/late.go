@@ -35,6 +35,16 @@ func (c *Contract) Back(to passerelle.Side, from, next passerelle.State) (Send, 
 	return Send{}, false
 }
 
+// Leads tells whether a side may bring a pair from one state to another.
+func (c *Contract) Leads(from passerelle.State, side passerelle.Side, next passerelle.State) bool {
+	for _, k := range signalled {
+		if r := c.lifecycle.find(from, side, k); r != nil && !r.no && r.next == next && from != next {
+			return true
+		}
+	}
+	return false
+}
+
 // EndsPending tells whether a side's own answer has its ticket taken out of
 // « A compléter » by a message; else its tool does that itself (R19).
 func (c *Contract) EndsPending(side passerelle.Side) bool {

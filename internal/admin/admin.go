@@ -1,6 +1,7 @@
 // Package admin is the API of the operators: where a ticket stands and why,
-// what waits, and the decisions about what is parked. It listens on its own
-// address, loopback by default, and shows no text of a ticket.
+// what waits, the decisions about what is parked, and a backup. It listens on its
+// own address, loopback by default. It shows no text of a ticket, but for the
+// backup, which holds them all.
 package admin
 
 import (

@@ -66,6 +66,8 @@ type crossing struct {
 	did     []string // for a failure: what was done
 	// complaints are what is not as it should be.
 	complaints []string
+	acts       *acts
+	forgotten  string // what was refused in sight and a restored store does not know
 }
 
 // saying is a text that somebody wrote, and who must read it.
@@ -76,38 +78,16 @@ type saying struct {
 }
 
 func (c *crossing) run(dir string) {
-	acts, err := readActs(dir)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	var options []func(*rig)
 	if c.unheard != nil {
 		options = append(options, func(r *rig) { r.deaf, r.sweep, r.readFirst = c.unheard.deaf, sweepOften, c.unheard.strict })
 	}
-	if c.rig, err = newRig(c.t.Context(), dir, nil, options...); err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() {
-		if err := c.close(); err != nil {
-			c.t.Error(err)
-		}
-		if c.t.Failed() {
-			c.t.Logf("what was done:\n%s\nwhat the gateway warned of:\n%s", strings.Join(c.did, "\n"), c.warnings())
-		}
-	}()
+	c.setUp(dir, options...)
+	defer c.tearDown()
 	if c.lost != nil {
 		c.loseAnswers()
 	}
-	for range 4 {
-		ans, err := c.tools[passerelle.Requester].Console(c.ctx, acts.text["ticket"])
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		c.tickets = append(c.tickets, ans.Get("objects.@values.0.key").String())
-	}
-	for _, ticket := range c.tickets {
-		c.requester(ticket, "new")
-	}
+	c.escalate(4)
 	if err := c.settle(); err != nil {
 		c.t.Fatal(err)
 	}
@@ -129,6 +109,39 @@ func (c *crossing) run(dir string) {
 		}
 	}
 	c.judge()
+}
+
+func (c *crossing) setUp(dir string, options ...func(*rig)) {
+	var err error
+	if c.acts, err = readActs(dir); err != nil {
+		c.t.Fatal(err)
+	}
+	if c.rig, err = newRig(c.t.Context(), dir, nil, options...); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *crossing) tearDown() {
+	if err := c.close(); err != nil {
+		c.t.Error(err)
+	}
+	if c.t.Failed() {
+		c.t.Logf("what was done:\n%s\nwhat the gateway warned of:\n%s", strings.Join(c.did, "\n"), c.warnings())
+	}
+}
+
+// escalate makes tickets in the requester's tool, and hands them over.
+func (c *crossing) escalate(n int) {
+	for range n {
+		ans, err := c.tools[passerelle.Requester].Console(c.ctx, c.acts.text["ticket"])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.tickets = append(c.tickets, ans.Get("objects.@values.0.key").String())
+	}
+	for _, ticket := range c.tickets[len(c.tickets)-n:] {
+		c.requester(ticket, "new")
+	}
 }
 
 // warnings are the lines of the gateway's log that are no routine.
@@ -304,6 +317,10 @@ func (c *crossing) coherent() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
+		if l.Partner.Key == "" {
+			c.complain("%s has no partner's ticket yet", l.Names())
+			continue
+		}
 		for _, side := range []passerelle.Side{passerelle.Requester, passerelle.Partner} {
 			status, err := c.tools[side].Status(c.ctx, l.Ref(side))
 			if err != nil {
@@ -352,17 +369,12 @@ func stands(c *crossing, l *passerelle.Link, side passerelle.Side, status string
 // heardOnce checks that every text and file arrived once at the other side, or
 // was refused in sight: in the store, and for a file by the note that names it.
 func (c *crossing) heardOnce() {
-	refused := ""
+	refused := c.forgotten
 	for e, err := range c.store.Entries(c.ctx, outbox.Query{}) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if e.Status == outbox.Refused {
-			refused += e.Event.Fields["public_log"] + e.Event.Fields["private_log"]
-		}
-		if e.Template == mapping.NoteTemplate {
-			refused += e.Event.Fields["private_log"]
-		}
+		refused += refusedIn(e)
 	}
 	written := map[passerelle.Side]string{passerelle.Requester: c.everything(passerelle.Requester), passerelle.Partner: c.everything(passerelle.Partner)}
 	for _, s := range c.said {
@@ -376,12 +388,26 @@ func (c *crossing) heardOnce() {
 	}
 }
 
+// refusedIn is what an entry says was refused in sight.
+func refusedIn(e *outbox.Entry) string {
+	switch {
+	case e.Status == outbox.Refused:
+		return e.Event.Fields["public_log"] + e.Event.Fields["private_log"]
+	case e.Template == mapping.NoteTemplate:
+		return e.Event.Fields["private_log"]
+	}
+	return ""
+}
+
 // everything is what a tool's tickets hold in journals or comments.
 func (c *crossing) everything(side passerelle.Side) string {
 	var b strings.Builder
 	for l, err := range c.store.Links(c.ctx) {
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		if l.Ref(side).Key == "" {
+			continue
 		}
 		if side == passerelle.Partner {
 			ans, err := c.tools[side].Request(c.ctx, "GET", "/rest/api/2/issue/"+l.Partner.Key+"/comment", "")

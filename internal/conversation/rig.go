@@ -38,8 +38,8 @@ type rig struct {
 	admin     http.Handler // the operators' API
 	logged    lines        // all that the gateway wrote in its log
 	stops     []func() error
-	ended     chan error
 	cancel    context.CancelFunc
+	halt      func() error // ends the gateway
 }
 
 // token is what the tools' webhooks prove themselves by, in a play.
@@ -48,7 +48,7 @@ const token = "conversation-token"
 // newRig sets up the contract of a folder; with holds files that stand in for
 // the folder's own.
 func newRig(ctx context.Context, dir string, with overlay, options ...func(*rig)) (r *rig, err error) {
-	r = &rig{ctx: ctx, store: outbox.NewMem(), ended: make(chan error, 1), cancel: func() {},
+	r = &rig{ctx: ctx, store: outbox.NewMem(), cancel: func() {},
 		tools: map[passerelle.Side]*trial.Tool{}, ears: map[passerelle.Side]*ear{}}
 	for _, o := range options {
 		o(r)
@@ -137,9 +137,23 @@ func (r *rig) start() (err error) {
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.cancel = cancel
-	go func() { r.ended <- g.Relay.Run(ctx) }() // ends with cancel, in close
-	r.stops = append(r.stops, func() error { cancel(); return <-r.ended })
+	ended := make(chan error, 1)
+	go func() { ended <- g.Relay.Run(ctx) }() // ends with cancel, in halt
+	r.halt = sync.OnceValue(func() error { cancel(); return <-ended })
+	r.stops = append(r.stops, r.halt)
 	return nil
+}
+
+// restart ends the gateway and begins another one on another store.
+func (r *rig) restart(store func() (outbox.Store, error)) error {
+	err := errors.Join(r.halt(), r.store.Close())
+	if err != nil {
+		return err
+	}
+	if r.store, err = store(); err != nil {
+		return err
+	}
+	return r.start()
 }
 
 // hearing stands before the gateway's faces, and loses what is not heard: as

@@ -25,6 +25,10 @@ func (r *Relay) Accept(ctx context.Context, events ...*passerelle.Event) (*passe
 	if len(events) == 0 {
 		return nil, passerelle.Errorf(passerelle.Refused, "accept", "the message says nothing")
 	}
+	if learning, err := r.isLearning(ctx); err != nil || learning {
+		return nil, errors.Join(err, &passerelle.Error{Op: "accept", Class: passerelle.Temporary, Ticket: events[0].Ticket(),
+			Err: errors.New("the gateway was restored from a backup, and asks both tools what happened since"), Hint: "send it again in some minutes; an iTop or a Jira will be asked"})
+	}
 	c, err := r.contract(events[0].Contract)
 	if err != nil {
 		return nil, err

@@ -338,7 +338,7 @@ func (d *delivery) done(c *mapping.Contract) outbox.Outcome {
 	}
 	if d.o.Ref.Key != "" && d.e.Event.Kind == passerelle.Create {
 		d.o.Looks = append(d.o.Looks, outbox.Look{Contract: d.dest.Contract, Side: d.dest.Side, Key: d.o.Ref.Key})
-		d.o.Follow = append(d.o.Follow, d.reference(c)...)
+		d.o.Follow = append(d.o.Follow, references(c, d.link, d.e.Restored)...)
 	}
 	d.o.Follow = append(d.o.Follow, d.caughtUp(c)...)
 	d.lookAgain()
@@ -357,16 +357,18 @@ func (d *delivery) lookAgain() {
 	d.o.Looks = append(d.o.Looks, outbox.Look{Contract: d.dest.Contract, Side: d.dest.Side, Key: key, Before: time.Now().Add(d.r.Again)})
 }
 
-func (d *delivery) reference(c *mapping.Contract) []*outbox.Entry {
+// references are the entries that bring the partner's number back (R5); after a
+// restore they may have done so already.
+func references(c *mapping.Contract, l *passerelle.Link, restored bool) []*outbox.Entry {
 	e := &passerelle.Event{Contract: c.Name, From: passerelle.Broker, Kind: passerelle.Reference, At: time.Now(), Fields: map[string]string{}}
-	step, err := c.Admit(e, d.link)
+	step, err := c.Admit(e, l)
 	if err != nil { // the contract has no row for it: nothing to send
 		return nil
 	}
 	var out []*outbox.Entry
 	for _, s := range step.Sends {
-		out = append(out, &outbox.Entry{Schema: outbox.EntrySchema, Link: d.link.ID, Contract: c.Name, Terms: c.Version, To: s.To, Template: s.Template, Event: e,
-			State: d.link.State, Turn: d.link.Turn, Rule: step.Rule, Status: outbox.Waiting})
+		out = append(out, &outbox.Entry{Schema: outbox.EntrySchema, Link: l.ID, Contract: c.Name, Terms: c.Version, To: s.To, Template: s.Template, Event: e,
+			State: l.State, Turn: l.Turn, Rule: step.Rule, Status: outbox.Waiting, Probe: restored, Restored: restored})
 	}
 	return out
 }

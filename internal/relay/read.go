@@ -426,6 +426,10 @@ func (p *reading) known(e *passerelle.Event) (bool, error) {
 // isEcho tells a change that we made ourselves by the mark that its tool keeps.
 func (p *reading) isEcho(e *passerelle.Event) bool {
 	prefix := p.dest.Contract + "/" + p.link.ID + "/"
+	if p.r.ourAccount(p.dest, e.Account) && e.Mark == "" {
+		learning, err := p.r.isLearning(p.ctx)
+		return err == nil && !learning
+	}
 	return len(e.Mark) > len(prefix) && e.Mark[:len(prefix)] == prefix
 }
 

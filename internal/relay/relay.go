@@ -59,6 +59,7 @@ type Relay struct {
 	forgets sync.Map
 	// stands holds when tickets were first found where the pair does not stand.
 	stands   sync.Map
+	memory   memory // of a restore
 	gates    map[outbox.Dest]*gate
 	progress progress
 }
@@ -86,6 +87,12 @@ func New(cfg Config) *Relay {
 
 // Run delivers and reads until ctx ends, then finishes what is in flight.
 func (r *Relay) Run(ctx context.Context) error {
+	if err := r.learnAgain(ctx); err != nil {
+		if over(ctx, err) {
+			return nil
+		}
+		return err
+	}
 	var wg sync.WaitGroup
 	for dest, tool := range r.Tools {
 		n := tool.Workers

@@ -79,7 +79,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
 	var err error
-	g.Admin, err = adminHandler(r, store, names)
+	g.Admin, err = adminHandler(r, store, names, o.Log)
 	return g, err
 }
 
@@ -92,7 +92,7 @@ func publicHandler(faces map[string]passerelle.Inbound, d passerelle.Desk) http.
 	return mux
 }
 
-func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.Handler, error) {
+func adminHandler(r *relay.Relay, store outbox.Store, contracts []string, log *slog.Logger) (http.Handler, error) {
 	reg := prometheus.NewRegistry()
 	if err := errors.Join(r.Register(reg), reg.Register(collectors.NewGoCollector()),
 		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
@@ -100,6 +100,7 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string) (http.
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Decided))
+	mux.Handle("GET /api/backup", admin.Backup(store, log))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", health(r, "ok"))
 	mux.HandleFunc("GET /readyz", health(r, "ready"))
