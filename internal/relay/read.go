@@ -134,10 +134,16 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 		return err
 	}
 	p := &reading{r: r, ctx: ctx, c: c, dest: dest, tool: tool, link: link.Clone()}
+	return p.take(snap, turn)
+}
+
+// take accepts what a ticket shows and is news. turn is the pair's before the
+// ticket was read.
+func (p *reading) take(snap *passerelle.Snapshot, turn uint64) error {
 	if err := p.doubtful(); err != nil {
 		return err
 	}
-	if link.Baseline[l.Side] == "" && l.Side == passerelle.Requester {
+	if p.link.Baseline[p.dest.Side] == "" && p.dest.Side == passerelle.Requester {
 		if err := p.baseline(snap); err != nil {
 			return err
 		}
@@ -166,7 +172,7 @@ func (r *Relay) read(ctx context.Context, l *outbox.Look) error {
 	if err := p.losses(snap); err != nil || back {
 		return err
 	}
-	_, err = p.standing(snap, turn)
+	_, err := p.standing(snap, turn)
 	return err
 }
 
@@ -257,6 +263,8 @@ type reading struct {
 	dest outbox.Dest
 	tool Tool
 	link *passerelle.Link
+	// anyAge has what we wrote and is gone written again however old it is.
+	anyAge bool
 }
 
 func (p *reading) name(n string) outbox.Name {

@@ -147,13 +147,19 @@ func (p *reading) losses(snap *passerelle.Snapshot) error {
 	if p.r.forgets.Store(p.dest, snap.Forgets); !snap.Forgets {
 		return nil
 	}
-	there := map[string]bool{}
-	for _, e := range snap.Events {
-		for _, n := range e.Names {
-			there[n] = true
+	gone, err := p.gone(snap)
+	if err != nil {
+		return err
+	}
+	for _, e := range gone {
+		if err := p.writeAgain(e); err != nil {
+			return err
 		}
 	}
-	ours, err := p.rewrite(there, snap.Events)
+	if len(snap.Overwritten) == 0 {
+		return nil
+	}
+	ours, err := p.ourAccounts(snap)
 	if err != nil {
 		return err
 	}
@@ -168,35 +174,28 @@ func (p *reading) losses(snap *passerelle.Snapshot) error {
 	return nil
 }
 
-// rewrite queues once more each journal entry of ours that has gone. It returns
-// our accounts there, as the entries that stand tell them.
-func (p *reading) rewrite(there map[string]bool, events []*passerelle.Event) (accounts map[string]bool, err error) {
+// mayRewrite tells whether an entry is one of ours in this tool that would be
+// written again. Nothing but words is.
+func (p *reading) mayRewrite(e *outbox.Entry) bool {
+	words := e.To == p.dest.Side && len(e.Event.Files) == 0 && e.Template != string(passerelle.Create)
+	return words && e.Status == outbox.Done && (p.anyAge || time.Since(e.Settled) < rewriteFor)
+}
+
+// ourAccounts are our accounts there, as the entries that we wrote tell them.
+func (p *reading) ourAccounts(snap *passerelle.Snapshot) (map[string]bool, error) {
 	wrote := map[string]bool{}
-	var gone []*outbox.Entry
 	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
 		if err != nil {
 			return nil, err
 		}
-		if e.To != p.dest.Side || len(e.Event.Files) > 0 || e.Template == string(passerelle.Create) { // nothing but words is ever written again
-			continue
-		}
 		for _, n := range e.Wrote {
-			wrote[n] = true
-			if !there[n] && e.Status == outbox.Done && time.Since(e.Settled) < rewriteFor {
-				gone = append(gone, e)
-				break
-			}
+			wrote[n] = wrote[n] || e.To == p.dest.Side
 		}
 	}
-	accounts = map[string]bool{}
-	for _, e := range events {
+	accounts := map[string]bool{}
+	for _, e := range snap.Events {
 		if e.Account != "" && slices.ContainsFunc(e.Names, func(n string) bool { return wrote[n] }) {
 			accounts[e.Account] = true
-		}
-	}
-	for _, e := range gone {
-		if err := p.writeAgain(e); err != nil {
-			return nil, err
 		}
 	}
 	return accounts, nil

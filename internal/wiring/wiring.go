@@ -102,9 +102,22 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string, log *s
 	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Decided))
 	mux.Handle("GET /api/backup", admin.Backup(store, log))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	resyncing(mux, r, store, contracts)
 	mux.HandleFunc("GET /healthz", health(r, "ok"))
-	mux.HandleFunc("GET /readyz", health(r, "ready"))
+	mux.HandleFunc("GET /readyz", ready(r, health(r, "ready")))
 	return mux, nil
+}
+
+// ready answers 503 while the gateway learns, after a restore, what happened
+// since the backup: it makes progress, but takes nothing.
+func ready(r *relay.Relay, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if rep, ok := r.Relearning(req.Context()); ok && rep.Done.IsZero() {
+			http.Error(w, fmt.Sprintf("restored: %d of %d pairs are compared with both tools; nothing is accepted or sent before", rep.Read, rep.Pairs), http.StatusServiceUnavailable)
+			return
+		}
+		next(w, req)
+	}
 }
 
 // health answers 200 while the gateway makes progress, and else 503 with what
