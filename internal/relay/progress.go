@@ -89,6 +89,9 @@ func (r *Relay) Stuck(ctx context.Context) []string {
 	if since := s.Committing; !since.IsZero() && time.Since(since) > longestCommit {
 		out = append(out, fmt.Sprintf("a change has been waiting for the disk for %v", time.Since(since).Round(time.Second)))
 	}
+	if learning, err := r.isLearning(ctx); err == nil && learning {
+		return out // nothing is taken before both tools are asked: see Relearning
+	}
 	out = append(out, r.untaken("an entry to", s.Due)...)
 	return append(out, r.untaken("a hint from", s.LooksDue)...)
 }

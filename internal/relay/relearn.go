@@ -296,7 +296,7 @@ func (r *Relay) changedSince(ctx context.Context, d outbox.Dest, tool passerelle
 		r.askPerson("%s: no sweep of the partner's tool had come to its end before the backup: pairs made since are not found there (look for tickets that name the gateway's numbers after %d)", d.Contract, r.memory.restored.Links)
 		return nil, nil
 	}
-	ch, err := tool.Changed(ctx, passerelle.Since{Cursor: s.at.Cursor, Known: known, Others: true})
+	ch, err := tool.Changed(ctx, passerelle.Since{Cursor: s.at.Cursor, Known: known, Others: s.tellsOthers()})
 	if err != nil {
 		return nil, err
 	}

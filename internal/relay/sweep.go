@@ -207,7 +207,7 @@ func (s *sweeper) whole(ctx context.Context, known []*passerelle.Link) error {
 
 // ask asks about one batch.
 func (s *sweeper) ask(ctx context.Context, batch []*passerelle.Link, others bool) (int, error) {
-	since := passerelle.Since{Cursor: s.at.Cursor, Others: others}
+	since := passerelle.Since{Cursor: s.at.Cursor, Others: others && s.tellsOthers()}
 	for _, l := range batch {
 		since.Known = append(since.Known, l.Ref(s.dest.Side))
 	}
@@ -248,6 +248,14 @@ func (s *sweeper) ask(ctx context.Context, batch []*passerelle.Link, others bool
 		err = s.handed(ctx, ch.Handed)
 	}
 	return found, err
+}
+
+// tellsOthers tells whether it helps to ask for tickets that we do not know: at the
+// requester's those handed over, at the partner's those that carry our mark, which
+// an iTop does not keep.
+func (s *sweeper) tellsOthers() bool {
+	_, teller := s.tool.(passerelle.Teller)
+	return s.dest.Side == passerelle.Requester || !teller
 }
 
 // forget keeps the memory of what was read within bounds.
