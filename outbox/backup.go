@@ -37,6 +37,8 @@ type BackupReport struct {
 	Made    time.Time `json:"made"`    // a moment before the one that it shows
 	Links   uint64    `json:"links"`   // the last own number that was given
 	Entries uint64    `json:"entries"` // the last entry id that was given
+	Pairs   int       `json:"pairs"`   // how many links there are
+	Events  int       `json:"events"`  // how many entries there are, each with its event
 	Files   int       `json:"files"`
 	Bytes   int64     `json:"bytes"` // of the files and the database
 	// Missing are the sums of attachments that entries wait for and the disk has
@@ -113,7 +115,8 @@ func (p *snapshot) take(ctx context.Context) error {
 	if err := p.freeze(ctx); err != nil {
 		return err
 	}
-	return p.kv.checkCopy(stage.Name())
+	p.head.Pairs, p.head.Events, err = p.kv.checkCopy(stage.Name())
+	return err
 }
 
 // freeze reads one moment of the database. Its transaction lasts as long as a
@@ -187,21 +190,25 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-// checkCopy reads all of a copy of the database.
-func (b *bolt) checkCopy(path string) error {
-	return b.shielded(func() error {
+// checkCopy reads all of a copy of the database, and counts.
+func (b *bolt) checkCopy(path string) (links, entries int, err error) {
+	err = b.shielded(func() error {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
 		if err != nil {
 			return explain(b.path, err)
 		}
-		err = db.View(func(tx *bbolt.Tx) error { return checkTables(&boltTx{tx: tx, store: b}) })
+		err = db.View(func(tx *bbolt.Tx) (err error) {
+			links, entries, err = checkTables(&boltTx{tx: tx, store: b})
+			return err
+		})
 		return errors.Join(err, db.Close())
 	})
+	return links, entries, err
 }
 
 // checkTables reads every value, and so each one's checksum. bbolt does not seal
 // its pages: that rows are gone can show in the tables that go together.
-func checkTables(t *boltTx) error {
+func checkTables(t *boltTx) (links, entries int, err error) {
 	rows := map[bucket]int{}
 	for _, b := range buckets() {
 		for range t.scan(b, nil, nil) {
@@ -211,7 +218,7 @@ func checkTables(t *boltTx) error {
 	if rows[entryBucket] != rows[eventBucket] {
 		t.fail(fmt.Errorf("%d entries have %d events: it is damaged (%s)", rows[entryBucket], rows[eventBucket], restoreHint))
 	}
-	return t.err()
+	return rows[linkBucket], rows[entryBucket], t.err()
 }
 
 // inspect reads each attachment once before the first byte is written, so that

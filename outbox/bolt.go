@@ -181,7 +181,7 @@ func shielded(path string, fn func() error) (err error) {
 	return fn()
 }
 
-const restoreHint = "restore a backup; the folder files beside it stays as it is"
+const restoreHint = "restore a backup into an empty folder: gateway restore; keep this folder until that runs"
 
 // boltTx is a bbolt transaction with a checksum before each value.
 type boltTx struct {

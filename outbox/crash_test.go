@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -201,31 +202,53 @@ func (g *ledger) scan(rest, format string, into ...any) {
 	}
 }
 
+// killsPerStore bounds how large a store grows: after each kill all of it is
+// checked.
+const killsPerStore = 50
+
 // TestCrash kills a child at random moments, again and again in one folder, and
-// compares what is there with what the child was told.
+// compares what is there with what the child was told. Every so often it begins
+// in a new folder, whose making is killed too.
 func TestCrash(t *testing.T) {
 	rng := chance(t)
-	dir := t.TempDir()
-	g := newLedger(t)
-	for range *killsFlag {
+	stores, begun, appended, lent, settled := 0, 0, 0, 0, 0
+	for left := *killsFlag; left > 0 && !t.Failed(); left -= killsPerStore {
+		g := newLedger(t)
+		g.crash(rng, t.TempDir(), min(left, killsPerStore))
+		stores++
+		begun += len(g.begun)
+		appended += len(g.appended)
+		lent += len(g.lent)
+		settled += len(g.settled)
+	}
+	if *killsFlag >= 20 && (appended < *killsFlag || settled < *killsFlag) {
+		t.Errorf("too little happened: %d appended, %d settled", appended, settled)
+	}
+	t.Logf("%d kills, %d stores: %d appends begun, %d acknowledged, %d entries lent, %d settled", *killsFlag, stores, begun, appended, lent, settled)
+}
+
+// crash kills children one after the other in one folder.
+func (g *ledger) crash(rng *rand.Rand, dir string, kills int) {
+	g.Helper()
+	for i := range kills {
 		cmd := child(dir, "crash")
 		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
-		g.read(out, rng.IntN(150), func() {
-			time.Sleep(time.Duration(rng.IntN(5000)) * time.Microsecond) // anywhere in what comes next
-			must(t, cmd.Process.Kill())
+		must(g, err)
+		must(g, cmd.Start())
+		lines, within := rng.IntN(150), 5000
+		if i == 0 {
+			lines, within = 0, 30000 // while the store is made
+		}
+		g.read(out, lines, func() {
+			time.Sleep(time.Duration(rng.IntN(within)) * time.Microsecond) // anywhere in what comes next
+			must(g, cmd.Process.Kill())
 		})
 		_ = cmd.Wait() // it says that it was killed
 		g.check(dir)
-		if t.Failed() {
+		if g.Failed() {
 			return
 		}
 	}
-	if *killsFlag >= 20 && (len(g.appended) < 20 || len(g.settled) < 20) {
-		t.Errorf("too little happened: %d appended, %d settled", len(g.appended), len(g.settled))
-	}
-	t.Logf("%d kills: %d appends begun, %d acknowledged, %d entries lent, %d settled", *killsFlag, len(g.begun), len(g.appended), len(g.lent), len(g.settled))
 }
 
 // check opens what a dead child left.

@@ -1,11 +1,8 @@
 package outbox
 
 import (
-	"archive/tar"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"syscall"
 	"time"
 )
 
@@ -23,9 +20,6 @@ const (
 	// is no store.
 	restoreName  = "outbox.restoring"
 	restoreAgain = "empty the folder, and restore again"
-	// longestNote bounds what is read of backup.json, in bytes: it lists what is
-	// missing.
-	longestNote = 64 << 20
 )
 
 // RestoredKey is where a store that was restored keeps its Restored, in JSON.
@@ -54,6 +48,8 @@ type Restored struct {
 	At        time.Time `json:"at"`        // when it was restored
 	Links     uint64    `json:"links"`     // the last own number that the backup knows
 	Entries   uint64    `json:"entries"`   // the last entry id that the backup knows
+	Pairs     int       `json:"pairs"`     // how many links there are
+	Events    int       `json:"events"`    // how many entries there are
 	Skip      uint64    `json:"skip"`      // own numbers skipped: the next is Links + Skip + 1
 	Unsettled int       `json:"unsettled"` // entries that were not final: they are Restored
 	Files     int       `json:"files"`
@@ -100,14 +96,12 @@ type site struct {
 	made  bool   // by us
 	path  string // of the database until the end
 	files *folder
-	have  map[string]bool // attachments unpacked, by sum
-	head  backupHead
 }
 
 // claim takes an empty folder. From then on, and after a power cut, it is neither
 // empty nor a store.
 func claim(dir string) (*site, error) {
-	s := &site{dir: dir, path: filepath.Join(dir, restoreName), have: map[string]bool{}}
+	s := &site{dir: dir, path: filepath.Join(dir, restoreName)}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		s.made = true
 	}
@@ -135,7 +129,20 @@ func refuseFull(dir string) error {
 	if slices.ContainsFunc(there, func(e fs.DirEntry) bool { return e.Name() == restoreName }) {
 		return fmt.Errorf("%s holds a restore that was interrupted, or still goes on (%s)", dir, restoreAgain)
 	}
-	return fmt.Errorf("%s is not empty: it holds %s (name an empty folder, or one that is not there yet)", dir, there[0].Name())
+	if inUse(filepath.Join(dir, dbName)) {
+		return fmt.Errorf("%s is in use: a gateway runs on it (stop that, then move the folder away and keep it until the restored one runs; or name another)", dir)
+	}
+	return fmt.Errorf("%s is not empty: it holds %s (name an empty folder, or one that is not there yet; or move this one away, and keep it until the restored one runs)", dir, there[0].Name())
+}
+
+// inUse tells whether a process has a database open.
+func inUse(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // this gives back the lock
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
 // abandon takes back what was unpacked, and last the mark that makes it no store.
@@ -160,10 +167,11 @@ func (s *site) fill(r io.Reader, o RestoreOptions) (*Restored, error) {
 	if s.files, err = newFolder(filepath.Join(s.dir, fileDir)); err != nil {
 		return nil, err
 	}
-	if err := s.unpack(&unpacker{tar: tar.NewReader(&counted{r: r, tell: o.Progress})}); err != nil {
+	p := newParcel(&counted{r: r, tell: o.Progress}, s)
+	if err := p.unpack(); err != nil {
 		return nil, err
 	}
-	return s.mend(o)
+	return s.mend(p, o)
 }
 
 // counted tells how much was read.
@@ -183,197 +191,39 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// unpack reads the stream to its end, and checks all that it says of itself.
-func (s *site) unpack(u *unpacker) error {
-	raw, err := s.unpackHead(u)
-	if err != nil {
-		return err
-	}
-	if err := s.unpackFiles(u); err != nil {
-		return err
-	}
-	sum, err := s.unpackDB(u)
-	if err != nil {
-		return err
-	}
-	end, err := u.readEnd()
-	if err != nil {
-		return err
-	}
-	if end.Head != sumOf(raw) {
-		return damaged(headName)
-	}
-	if end.DB != sum {
-		return damaged(dbName)
-	}
-	if len(s.have) != s.head.Files {
-		return fmt.Errorf("the backup holds %d files and says %d: it is damaged (use another)", len(s.have), s.head.Files)
-	}
-	return nil
-}
+// stage implements keeper.
+func (s *site) stage(ctx context.Context, r io.Reader) (staged, error) { return s.files.stage(ctx, r) }
 
-func damaged(part string) error {
-	return fmt.Errorf("the backup's %s is damaged (use another backup)", part)
-}
-
-func (s *site) unpackHead(u *unpacker) (raw []byte, err error) {
-	if raw, err = u.note(headName, &s.head); err != nil {
-		return nil, err
-	}
-	if s.head.Format != backupFormat {
-		return nil, fmt.Errorf("a backup of format %d, this program knows %d (use the program that made it, or a newer one)", s.head.Format, backupFormat)
-	}
-	return raw, nil
-}
-
-// unpackFiles reads on until the database comes.
-func (s *site) unpackFiles(u *unpacker) error {
-	for {
-		name, err := u.next(dbName)
-		if err != nil || name == dbName {
-			return err
-		}
-		if err := s.unpackFile(u, name); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *site) unpackFile(u *unpacker, name string) error {
-	sum, ok := strings.CutPrefix(name, fileDir+"/")
-	if !ok || !isSum(sum) || s.have[sum] {
-		return unexpected(name, "files/<sum>, each once, or "+dbName)
-	}
-	st, err := s.files.stage(context.Background(), u)
-	if err != nil {
-		return u.explain(name, err)
-	}
-	if st.sum() != sum {
-		return damaged(name)
-	}
-	s.have[sum] = true
-	return st.keep()
-}
-
-func (s *site) unpackDB(u *unpacker) (sum string, err error) {
+// database implements keeper.
+func (s *site) database(r io.Reader) error {
 	f, err := os.OpenFile(s.path, os.O_WRONLY, 0)
 	if err != nil {
-		return "", err
+		return err
 	}
-	hash := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, hash), u)
+	_, err = io.Copy(f, r)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", u.explain(dbName, err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// unpacker reads the parts of a tar stream.
-type unpacker struct{ tar *tar.Reader }
-
-// Read implements io.Reader, for one part.
-func (u *unpacker) Read(b []byte) (int, error) { return u.tar.Read(b) }
-
-// next begins the next part; wanted is what must still come.
-func (u *unpacker) next(wanted string) (name string, err error) {
-	h, err := u.tar.Next()
-	if err != nil {
-		return "", u.explain(wanted, err)
-	}
-	if h.Typeflag != tar.TypeReg {
-		return "", unexpected(h.Name, wanted)
-	}
-	return h.Name, nil
-}
-
-func unexpected(name, wanted string) error {
-	return fmt.Errorf("the backup holds %.80q where %s should be: it is no backup of ours, or damaged (use another backup)", name, wanted)
-}
-
-// explain says what an error means at a part of the stream.
-func (u *unpacker) explain(part string, err error) error {
-	switch {
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("the backup is incomplete: it ends before the end of %s (copy it again, or use another backup)", part)
-	case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("before %s comes what is no tar: it is no backup of ours, or damaged (give the tar itself, not packed; or use another backup)", part)
-	}
-	return fmt.Errorf("%s: %w", part, err)
-}
-
-// note reads a small part in JSON.
-func (u *unpacker) note(name string, into any) (raw []byte, err error) {
-	switch is, err := u.next(name); {
-	case err != nil:
-		return nil, err
-	case is != name:
-		return nil, unexpected(is, name)
-	}
-	raw, err = io.ReadAll(io.LimitReader(u, longestNote))
-	if err != nil {
-		return nil, u.explain(name, err)
-	}
-	if json.Unmarshal(raw, into) != nil {
-		return nil, damaged(name)
-	}
-	return raw, nil
-}
-
-// readEnd reads end.json, and that nothing comes after it.
-func (u *unpacker) readEnd() (*backupEnd, error) {
-	end := &backupEnd{}
-	if _, err := u.note(endName, end); err != nil {
-		return nil, err
-	}
-	h, err := u.tar.Next()
-	if err == nil {
-		return nil, unexpected(h.Name, "the end")
-	}
-	if err != io.EOF {
-		return nil, u.explain("the end", err)
-	}
-	return end, nil
+	return errors.Join(err, f.Close())
 }
 
 // mend opens the unpacked database, checks all of it, and makes it one that has
 // been away: in one commit, and before it has its name.
-func (s *site) mend(o RestoreOptions) (*Restored, error) {
+func (s *site) mend(p *parcel, o RestoreOptions) (*Restored, error) {
 	kv, err := openFile(s.path)
 	if err != nil {
 		return nil, err
 	}
 	restored := &Restored{
-		Backup: s.head.Made, At: o.Now.UTC().Round(0), Skip: o.Skip,
-		Links: s.head.Links, Entries: s.head.Entries, Files: s.head.Files, Missing: s.head.Missing,
+		Backup: p.head.Made, At: o.Now.UTC().Round(0), Skip: o.Skip,
+		Links: p.head.Links, Entries: p.head.Entries, Pairs: p.head.Pairs, Events: p.head.Events,
+		Files: p.head.Files, Missing: p.head.Missing,
 	}
-	err = kv.view(s.check)
+	err = kv.view(p.check)
 	if err == nil {
 		err = kv.update(func(w writer) error { return (&tx{writer: w, now: restored.At}).comeBack(restored) })
 	}
 	return restored, errors.Join(err, kv.close())
-}
-
-// check compares the database with itself and with the rest of the backup.
-func (s *site) check(r reader) error {
-	if err := checkTables(r.(*boltTx)); err != nil {
-		return err
-	}
-	if lastGiven(r, ownCounter) != s.head.Links || lastGiven(r, entryCounter) != s.head.Entries {
-		return damaged(headName)
-	}
-	refs, err := referred(r)
-	if err != nil {
-		return err
-	}
-	for sum := range refs {
-		if !s.have[sum] && !slices.Contains(s.head.Missing, sum) {
-			return fmt.Errorf("the backup lacks file %s: it is damaged (use another backup)", sum)
-		}
-	}
-	return nil
 }
 
 // comeBack marks what was not final, skips the numbers that may have been given

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"passerelle"
@@ -49,7 +50,7 @@ func aBackup(t testing.TB) []byte {
 func TestRestore(t *testing.T) {
 	start := time.Now()
 	dir, what := restored(t, aBackup(t))
-	if what.Links != 5 || what.Entries != 5 || what.Unsettled != 4 || what.Skip != 10000 || what.Files != 2 ||
+	if what.Links != 5 || what.Entries != 5 || what.Pairs != 5 || what.Events != 5 || what.Unsettled != 4 || what.Skip != 10000 || what.Files != 2 ||
 		what.Backup.Before(start.Round(0)) || what.At.Before(what.Backup) {
 		t.Errorf("%+v", what)
 	}
@@ -81,7 +82,7 @@ func TestRestore(t *testing.T) {
 	old.ID, old.Own.Key = "6", "6"
 	must(t, s.Append(ctx, &Change{Link: old}))
 	once, report := backupOf(t, s) // of what was restored
-	if _, again := restored(t, once); again.Links != 10006 || again.Entries != 10000006 || again.Files != report.Files {
+	if _, again := restored(t, once); again.Links != 10006 || again.Entries != 10000006 || again.Pairs != 7 || again.Events != 6 || again.Files != report.Files {
 		t.Errorf("once more: %+v", again)
 	}
 }
@@ -115,7 +116,9 @@ func TestRestoreRefusesAFolder(t *testing.T) {
 	other := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(other, "lost+found"), nil, 0o600))
 	file := filepath.Join(other, "lost+found")
-	for dir, says := range map[string]string{used: "is not empty: it holds files", other: "is not empty: it holds lost+found", file: "not a directory"} {
+	running := t.TempDir()
+	defer openBolt(t, running).Close()
+	for dir, says := range map[string]string{used: "is not empty: it holds files", other: "is not empty: it holds lost+found", file: "not a directory", running: "is in use: a gateway runs on it"} {
 		before := tree(t, dir)
 		_, err := Restore(bytes.NewReader(backup), dir, RestoreOptions{})
 		if err == nil || !strings.HasPrefix(err.Error(), "outbox: restore: ") || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), dir) {
@@ -169,6 +172,9 @@ func asRestored(t *testing.T, backup []byte) ([]string, error) {
 	dir := filepath.Join(t.TempDir(), "data")
 	now := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 	what, err := Restore(bytes.NewReader(backup), dir, RestoreOptions{Now: now})
+	if _, verified := Verify(bytes.NewReader(backup), nil); (verified == nil) != (err == nil) && !sealedByUs(backup) {
+		t.Errorf("restored: %v, verified: %v", err, verified)
+	}
 	if err != nil {
 		if left := tree(t, dir); len(left) > 0 {
 			t.Errorf("refused, and left %q: %v", left, err)
@@ -189,6 +195,12 @@ func asRestored(t *testing.T, backup []byte) ([]string, error) {
 	}
 	return all, nil
 }
+
+// sealedByUs tells whether a backup was altered and then given an end as if it
+// were whole: that shows only when the database is read.
+func sealedByUs(backup []byte) bool { return bytes.HasSuffix(backup, []byte(sealMark)) }
+
+const sealMark = "sealed by a test" // behind the tar's own end, where nobody reads
 
 // TestRestoreAltered changes bytes of a backup: it is refused, or no worse.
 func TestRestoreAltered(t *testing.T) {
@@ -248,6 +260,28 @@ func TestRestoreCut(t *testing.T) {
 	}
 	if _, err := asRestored(t, backup[:len(backup)-1]); err == nil {
 		t.Error("without its last byte it is taken")
+	}
+}
+
+// TestVerify: it tells what Backup told, and how far it is; one that cannot be
+// read is said to be so.
+func TestVerify(t *testing.T) {
+	s := openBolt(t, t.TempDir())
+	defer s.Close()
+	addFile(t, s, "1", strings.Repeat("x", 100000))
+	backup, want := backupOf(t, s)
+	var told []int64
+	total := int64(0)
+	got, err := Verify(bytes.NewReader(backup), func(done, of int64) { told, total = append(told, done), of })
+	must(t, err)
+	if fmt.Sprint(*got) != fmt.Sprint(*want) || got.Pairs != 1 || got.Events != 1 {
+		t.Errorf("made: %+v; verified: %+v", want, got)
+	}
+	if total != want.Bytes || told[len(told)-1] != total || !slices.IsSorted(told) {
+		t.Errorf("told %v of %d", told, total)
+	}
+	if _, err := Verify(iotest.ErrReader(errBroken), nil); !errors.Is(err, errBroken) || !strings.HasPrefix(err.Error(), "outbox: verify: ") {
+		t.Error(err)
 	}
 }
 
@@ -327,9 +361,18 @@ func TestRestoreOnlyWhatBackupMakes(t *testing.T) {
 		"newer":                              {packed(t, body(0, `{"format":2}`)), "a newer one"},
 		"sealed by us, the database is none": {packed(t, sealed(t, all, "x", nil)), "no database of ours"},
 		"sealed by us, rows are damaged":     {packed(t, sealed(t, all, strings.ReplaceAll(all[3].body, `"text":"3"`, `"text":"7"`), nil)), "is damaged"},
+		"of a newer schema":                  {packed(t, sealed(t, all, all[3].body, func(h *backupHead) { h.Schema++ })), "of schema 2, this program knows 1 (use the program that made it, or a newer one)"},
+		"sealed by us, fewer pairs":          {packed(t, sealed(t, all, all[3].body, func(h *backupHead) { h.Pairs++ })), "backup.json is damaged"},
+		"sealed by us, more entries":         {packed(t, sealed(t, all, all[3].body, func(h *backupHead) { h.Events-- })), "backup.json is damaged"},
 		"sealed by us, the counters differ":  {packed(t, sealed(t, all, all[3].body, func(h *backupHead) { h.Links-- })), "backup.json is damaged"},
 		"sealed by us, a file is forgotten":  {packed(t, sealed(t, without(2), all[3].body, func(h *backupHead) { h.Files-- })), "lacks file"},
 	} {
+		if strings.HasPrefix(what, "sealed by us") {
+			if _, err := Verify(bytes.NewReader(c.backup), nil); err != nil {
+				t.Errorf("%s: not well sealed: %v", what, err)
+			}
+			c.backup = append(c.backup, sealMark...)
+		}
 		_, err := asRestored(t, c.backup)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)

@@ -206,6 +206,21 @@ func login() string {
 
 // call speaks to the operators' API and decodes its answer.
 func call(ctx context.Context, method, url string, body []byte, into any) ([]byte, error) {
+	res, err := ask(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err == nil && into != nil {
+		err = json.Unmarshal(raw, into)
+	}
+	return raw, err
+}
+
+// ask makes a request of the operators' API. An answer that is no success is an
+// error; another one the caller closes.
+func ask(ctx context.Context, method, url string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -214,20 +229,17 @@ func call(ctx context.Context, method, url string, body []byte, into any) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the gateway running? --admin names its admin address)", err)
 	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode != http.StatusOK {
-		var e struct{ Error string }
-		if json.Unmarshal(raw, &e) != nil || e.Error == "" {
-			return nil, fmt.Errorf("%s: %s", url, res.Status)
-		}
-		return nil, errors.New(e.Error)
+	var e struct{ Error string }
+	if json.Unmarshal(raw, &e) != nil || e.Error == "" {
+		return nil, fmt.Errorf("%s: %s", url, res.Status)
 	}
-	if into != nil {
-		err = json.Unmarshal(raw, into)
-	}
-	return raw, err
+	return nil, errors.New(e.Error)
 }

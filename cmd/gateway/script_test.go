@@ -106,7 +106,9 @@ func keysOf(v any) []string {
 		}
 		for i := range t.NumField() {
 			if key := t.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
-				out = append(out, key)
+				if key != ",inline" {
+					out = append(out, key)
+				}
 				walk(t.Field(i).Type)
 			}
 		}

@@ -3,6 +3,7 @@
 package foreign
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,6 +37,14 @@ func Shallow(b []byte) bool {
 	}
 	return true
 }
+
+// MaxValues is how many values the JSON of a tool may hold, about: each takes
+// some hundred bytes once it is parsed, were it written in two.
+const MaxValues = 2 << 20
+
+// Few tells whether a JSON text holds no more than MaxValues. Commas within
+// texts count too: no ticket has that many.
+func Few(b []byte) bool { return bytes.Count(b, []byte(",")) <= MaxValues }
 
 // longest bounds what a tool may ask us to wait.
 const longest = 24 * time.Hour

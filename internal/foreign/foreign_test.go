@@ -24,6 +24,15 @@ func TestShallow(t *testing.T) {
 	}
 }
 
+// TestFew: values are counted, about.
+func TestFew(t *testing.T) {
+	for n, want := range map[int]bool{0: true, MaxValues: true, MaxValues + 1: false} {
+		if got := Few([]byte("[1" + strings.Repeat(",1", n) + "]")); got != want {
+			t.Errorf("%d: %v", n, got)
+		}
+	}
+}
+
 // TestRetryAfter: seconds or a date, nothing below zero nor above a day.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
