@@ -141,7 +141,28 @@ func (c *Contract) Moved(side passerelle.Side, from passerelle.State, stands []p
 			}
 		}
 	}
+	for _, k := range signalled { // only ever refused: refused in sight too
+		if r := c.lifecycle.find(from, side, k); r != nil && r.no && slices.Contains(stands, leadsTo[k]) && c.Told(side, k) != nil {
+			return k, true
+		}
+	}
 	return passerelle.Leave, away && c.Told(side, passerelle.Leave) != nil
+}
+
+// leadsTo is where a change of state leads, whatever the life cycle makes of it.
+var leadsTo = map[passerelle.Kind]passerelle.State{passerelle.Pend: passerelle.Pending, passerelle.Resolve: passerelle.Resolved, passerelle.Close: passerelle.Closed, passerelle.Reject: passerelle.Rejected}
+
+// ComesBack tells whether only another create takes a pair from this state to
+// the partner again: no change of state that a side's tool tells does (R30).
+func (c *Contract) ComesBack(side passerelle.Side, from passerelle.State) bool {
+	r := c.lifecycle.find(from, side, passerelle.Create)
+	if r == nil || r.no || r.next != passerelle.Open || from == passerelle.New {
+		return false
+	}
+	return !slices.ContainsFunc(signalled, func(k passerelle.Kind) bool {
+		r := c.lifecycle.find(from, side, k)
+		return r != nil && !r.no && r.next == passerelle.Open
+	})
 }
 
 // ReferenceProbe is a payload that reads, from a ticket of a side, the fields in

@@ -279,10 +279,12 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 		until = snap.Fields["last_update"]
 	}
 	var names []outbox.Name
-	note := newest(snap.Events, passerelle.PrivateLog)
+	var unsure []*passerelle.Event
+	note, entry := newest(snap.Events, passerelle.PrivateLog), newest(snap.Events, passerelle.PublicLog)
+	found := p.link.Facts["create_sum"] == composed // by a reading: nobody knows when it was handed over
 	for _, e := range snap.Events {
 		old := until == "" || e.Fields["date"] <= until && !p.withEscalation(e, until)
-		if p.link.Facts["create_sum"] == composed { // of that very second nobody knows
+		if found { // of that very second nobody knows
 			old = e.Fields["date"] < until
 		}
 		stays, err := p.staysBehind(e, names)
@@ -292,7 +294,9 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 		switch {
 		case len(e.In) > 0 && !stays:
 		case len(e.In) == 0 && e.Kind == passerelle.Attach && p.c.AtEscalation.Attachments == "all", e.Kind == passerelle.PublicLog && p.c.AtEscalation.PublicLog == "all",
-			e == note && p.c.AtEscalation.PrivateLog == "newest":
+			e == note && p.c.AtEscalation.PrivateLog == "newest", e == entry && found && p.c.AtEscalation.PublicLog == "newest":
+		case found && e.Kind == passerelle.PrivateLog && !old:
+			unsure = append(unsure, e)
 		case e.Kind == passerelle.Attach, old:
 			for _, n := range e.Names {
 				names = append(names, p.name(n))
@@ -302,7 +306,29 @@ func (p *reading) baseline(snap *passerelle.Snapshot) error {
 	if until == "" {
 		until = "read"
 	}
-	return p.record(names, func(l *passerelle.Link) { l.Baseline[p.dest.Side] = until })
+	err := p.record(names, func(l *passerelle.Link) { l.Baseline[p.dest.Side] = until })
+	for _, e := range unsure {
+		if err == nil {
+			err = p.leaveBehind(e)
+		}
+	}
+	return err
+}
+
+// leaveBehind refuses, in sight, a private note that was written before or after
+// an escalation of which nobody told when it was: those of before stay (R29).
+func (p *reading) leaveBehind(e *passerelle.Event) error {
+	if known, err := p.known(e); err != nil || known {
+		return err
+	}
+	why := &passerelle.Error{Op: string(e.Kind), Class: passerelle.Refused, Ticket: p.link.Names(), Rule: "R29",
+		Err: errors.New("nobody told when the ticket was escalated, so it may be older than that, and stays"), Hint: "write it again if the partner shall read it",
+		Local: "le moment de l'escalade n'a pas été signalé : cette note peut la précéder, et reste ici ; récrivez-la si le partenaire doit la lire"}
+	_, err := p.r.refuse(p.ctx, p.c, p.link, "", []*passerelle.Event{e}, why)
+	if passerelle.ClassOf(err) == passerelle.Refused {
+		return nil
+	}
+	return err
 }
 
 // staysBehind tells whether all the texts that show an image are among those

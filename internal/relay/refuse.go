@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,6 +36,9 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 		r.refused(c, link, events, why)
 		return nil, why
 	}
+	if told, err := r.refusedAlready(ctx, link, first, why); err != nil || told {
+		return nil, cmp.Or(err, why)
+	}
 	change := &outbox.Change{Link: link.Clone(), OwnFormat: c.OwnRef, Follows: follows, Names: []outbox.Name{name}}
 	for _, e := range events {
 		change.Entries = append(change.Entries, refusal(c, link, e, why))
@@ -57,6 +61,23 @@ func (r *Relay) refuse(ctx context.Context, c *mapping.Contract, link *passerell
 	}
 	r.refused(c, link, events, why)
 	return nil, why
+}
+
+// refusedAlready tells whether a create that a sweep found was refused for the same
+// reason before, when it was pushed or found earlier.
+func (r *Relay) refusedAlready(ctx context.Context, link *passerelle.Link, e *passerelle.Event, why error) (bool, error) {
+	if !e.Read || e.Kind != passerelle.Create || link.ID == "" {
+		return false, nil
+	}
+	for old, err := range r.Store.Entries(ctx, outbox.Query{Link: link.ID, Status: []outbox.Status{outbox.Refused}}) {
+		if err != nil {
+			return false, err
+		}
+		if old.Event.Kind == passerelle.Create && old.Turn == link.Turn && old.Error == why.Error() {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (r *Relay) refused(c *mapping.Contract, link *passerelle.Link, events []*passerelle.Event, why error) {

@@ -297,6 +297,10 @@ func (r *Relay) changedSince(ctx context.Context, d outbox.Dest, tool passerelle
 		return nil, nil
 	}
 	ch, err := tool.Changed(ctx, passerelle.Since{Cursor: s.at.Cursor, Known: known, Others: s.tellsOthers()})
+	if err != nil && len(known) == 0 && passerelle.ClassOf(err) == passerelle.Stuck { // nothing tells where to look
+		r.askPerson("%s: pairs made since the backup cannot be looked for at the partner's: %v", d.Contract, err)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

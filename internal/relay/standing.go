@@ -87,7 +87,7 @@ func (p *reading) standing(snap *passerelle.Snapshot, turn uint64) (waits bool, 
 // and whose create has not reached us: what was written on it since is read when
 // it has been escalated, by its push or by a sweep.
 func (p *reading) isBack(snap *passerelle.Snapshot) bool {
-	return p.link.State == passerelle.Left && p.r.Sweep.Every > 0 && p.c.Escalation(p.dest.Side) != nil && !snap.Away &&
+	return (p.link.State == passerelle.Left || p.c.ComesBack(p.dest.Side, p.link.State)) && p.r.Sweep.Every > 0 && p.c.Escalation(p.dest.Side) != nil && !snap.Away &&
 		slices.Contains(p.c.Standing(p.dest.Side, snap.Status, snap.Away), passerelle.Open)
 }
 

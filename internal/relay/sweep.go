@@ -41,6 +41,11 @@ type swept struct {
 	Next   string    `json:"next,omitempty"`  // the latest change that it has seen
 	After  string    `json:"after,omitempty"` // the last pair it has asked about; empty: none is under way
 	Whole  time.Time `json:"whole,omitzero"`  // when every open ticket was last read
+	// First is the latest change that the very first sweep saw, empty if it saw no
+	// ticket, and Begun that there was one: what stood with the partner's team by
+	// then, and has not changed since, was perhaps carried by somebody else.
+	First string `json:"first,omitempty"`
+	Begun bool   `json:"begun,omitempty"`
 }
 
 // sweeper asks one tool what changed.
@@ -56,6 +61,7 @@ type sweeper struct {
 	// fresh are tickets handed to the partner that the sweep before this one found
 	// unknown too: their push is not just on its way.
 	fresh map[string]bool
+	told  map[string]string // what the log said of tickets that are left alone
 }
 
 // sweeps asks one tool again and again, until ctx ends.
@@ -72,7 +78,7 @@ func (r *Relay) sweeps(ctx context.Context, dest outbox.Dest, tool passerelle.Sw
 }
 
 func (r *Relay) newSweeper(dest outbox.Dest, tool passerelle.Sweeper) *sweeper {
-	return &sweeper{Relay: r, dest: dest, tool: tool, c: r.Contracts[dest.Contract], read: map[string]string{}, fresh: map[string]bool{}}
+	return &sweeper{Relay: r, dest: dest, tool: tool, c: r.Contracts[dest.Contract], read: map[string]string{}, fresh: map[string]bool{}, told: map[string]string{}}
 }
 
 func (r *Relay) sweepOnce(ctx context.Context, s *sweeper) {
@@ -115,6 +121,7 @@ func (s *sweeper) sweep(ctx context.Context) (int, error) {
 	}
 	found := 0
 	first := s.at.After == ""
+	resumed := !first
 	if !first {
 		known = known[s.position(known):]
 	}
@@ -136,7 +143,9 @@ func (s *sweeper) sweep(ctx context.Context) (int, error) {
 			return found, err
 		}
 	}
-	s.at.Cursor, s.at.After = max(s.at.Cursor, s.at.Next), ""
+	if s.at.After = ""; !resumed { // what changed while one was cut short, the next sweep asks for
+		s.at.Cursor = max(s.at.Cursor, s.at.Next)
+	}
 	return found, s.keep(ctx)
 }
 
@@ -244,10 +253,14 @@ func (s *sweeper) ask(ctx context.Context, batch []*passerelle.Link, others bool
 	}
 	s.forget()
 	s.at.Next = latest
-	if others && s.at.Cursor != "" {
-		err = s.handed(ctx, ch.Handed)
+	if !others {
+		return found, nil
 	}
-	return found, err
+	if s.at.Cursor == "" && !s.at.Begun {
+		s.at.Begun, s.at.First = true, latest
+		return found, nil
+	}
+	return found, s.handed(ctx, ch)
 }
 
 // tellsOthers tells whether it helps to ask for tickets that we do not know: at the
@@ -278,10 +291,10 @@ func (s *sweeper) unknown(ctx context.Context, names []string) (bool, error) {
 // handed escalates tickets that stand with the partner's team and whose create
 // never reached us. One that is found for the first time may be on its way: it
 // waits for the next sweep.
-func (s *sweeper) handed(ctx context.Context, keys []string) error {
+func (s *sweeper) handed(ctx context.Context, ch *passerelle.Changes) error {
 	again := map[string]bool{}
-	for _, key := range keys {
-		waits, err := s.untold(ctx, key)
+	for _, key := range ch.Handed {
+		waits, err := s.untold(ctx, key, ch.Stamps[key])
 		if err == nil && waits && s.fresh[key] {
 			err = s.escalate(ctx, key)
 		}
@@ -302,17 +315,19 @@ func (s *sweeper) handed(ctx context.Context, keys []string) error {
 
 // untold tells whether a ticket stands with the partner's team as one that it
 // has to work on, and no pair that is open knows it.
-func (s *sweeper) untold(ctx context.Context, key string) (bool, error) {
+func (s *sweeper) untold(ctx context.Context, key, stamp string) (bool, error) {
 	teller, ok := s.tool.(passerelle.Teller)
 	if !ok || s.dest.Side != passerelle.Requester || s.c.Escalation(s.dest.Side) == nil {
 		return false, nil
 	}
 	link, err := s.Store.Find(ctx, s.dest.Contract, s.dest.Side, key)
 	switch {
+	case errors.Is(err, passerelle.ErrNotFound) && stamp <= s.at.First:
+		return false, nil // it stood there before anybody looked
 	case errors.Is(err, passerelle.ErrNotFound):
 	case err != nil:
 		return false, err
-	case link.State != passerelle.Left && link.State != passerelle.Closed && link.State != passerelle.New:
+	case link.State != passerelle.Left && link.State != passerelle.Closed && link.State != passerelle.New && !s.c.ComesBack(s.dest.Side, link.State):
 		return false, nil // a pair that is open, or whose ticket's reading tells (R30)
 	}
 	snap, err := teller.Read(ctx, key)
@@ -336,10 +351,15 @@ func (s *sweeper) escalate(ctx context.Context, key string) error {
 		return err
 	}
 	if _, err := s.Store.Find(ctx, s.dest.Contract, s.dest.Side, key); theirs != "" && errors.Is(err, passerelle.ErrNotFound) {
+		if s.told[key] == theirs {
+			return nil
+		}
+		s.told[key] = theirs
 		s.Log.Error("a ticket stands with the partner's team, is not known here, and names a partner's ticket: it is left alone", "contract", s.dest.Contract, "side", s.dest.Side,
 			"key", key, "names", theirs, "hint", "gateway resync --escalate makes a new one at the partner's; or empty the reference in its tool")
 		return nil
 	}
+	events = slices.DeleteFunc(events, func(e *passerelle.Event) bool { return e.Kind == passerelle.PublicLog }) // read in its turn
 	for _, e := range events {
 		if e.Read = true; e.Kind == passerelle.Create { // it was handed over after the last sweep: nobody knows when, and what was written since travels
 			e.Fields["last_update"] = s.at.Cursor
