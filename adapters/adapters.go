@@ -82,6 +82,7 @@ type ITop struct {
 	History   bool          `yaml:"history"`    // our account may read iTop's history of changes (CMDBChangeOp), which shows lost journal entries; default false
 	ReadFirst bool          `yaml:"read_first"` // a pushed journal entry is a hint: the ticket is read, and what another push should have told travels before it; default false: it travels at once
 	Accounts  []Account     `yaml:"accounts"`   // who may post to our face for it; default nobody
+	TLS       `yaml:",inline"`
 }
 
 // Account is a technical account that may post to a face.
@@ -100,6 +101,7 @@ type Agent struct {
 	Password SecretRef     `yaml:"password"` // its password; default none
 	Form     bool          `yaml:"form"`     // post as an iTop takes it, in the form field json_data; default false: application/json
 	Timeout  time.Duration `yaml:"timeout"`  // for one message with its file; default 1m
+	TLS      `yaml:",inline"`
 }
 
 // Jira is a Jira's part of the configuration.
@@ -116,6 +118,7 @@ type Jira struct {
 	TextLimit    int             `yaml:"text_limit"`    // characters of one text, as its administrator set them; default 32767
 	SearchDelays []time.Duration `yaml:"search_delays"` // waits before each search for a lost create; default [0s, 2s, 5s, 8s]
 	Webhook      Webhook         `yaml:"webhook"`       // how it proves a webhook; default: every webhook is refused
+	TLS          `yaml:",inline"`
 }
 
 // Webhook lists what is taken as proof that a webhook comes from Jira.
@@ -179,7 +182,12 @@ func openAgent(s *Agent, t Terms) (*Adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: password: %w", err)
 	}
-	out, err := agent.New(agent.Config{Contract: t.Contract, Side: t.Side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout})
+	way, err := s.transport(s.URL)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	way.DisableKeepAlives = true // a connection that it closes while idle would leave an outcome unknown
+	out, err := agent.New(agent.Config{Contract: t.Contract, Side: t.Side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout, Transport: way})
 	if err != nil {
 		return nil, err
 	}
@@ -197,8 +205,10 @@ func openITop(s *ITop, t Terms) (*itop.ITop, error) {
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err
 	}
-	cfg.Accounts, err = readAccounts(s.Accounts)
-	if err != nil {
+	if cfg.Accounts, err = readAccounts(s.Accounts); err != nil {
+		return nil, err
+	}
+	if cfg.Transport, err = s.transport(s.BaseURL); err != nil {
 		return nil, err
 	}
 	return itop.New(cfg)
@@ -243,7 +253,15 @@ func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error
 	if cfg.Webhook.Tokens, err = readAll(s.Webhook.Tokens); err != nil {
 		return nil, fmt.Errorf("webhook.tokens: %w", err)
 	}
-	return jira.New(cfg)
+	way, err := s.transport(s.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := s.elsewhere()
+	if err != nil {
+		return nil, err
+	}
+	return jira.New(cfg, jira.Transport(way), jira.Elsewhere(elsewhere))
 }
 
 func readAll(refs []SecretRef) ([]passerelle.Secret, error) {

@@ -1,6 +1,7 @@
 package itop
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
@@ -132,8 +134,11 @@ func (t *ITop) request(ctx context.Context, c call) (*http.Request, error) {
 
 // judge gives an answer its fate. iTop says nearly everything with HTTP 200.
 func (t *ITop) judge(b []byte, write, big bool) (gjson.Result, error) {
-	if !foreign.Shallow(b) || !gjson.ValidBytes(b) || !gjson.GetBytes(b, "code").Exists() {
+	if !foreign.Shallow(b) || !foreign.Few(b) || !gjson.ValidBytes(b) || !gjson.GetBytes(b, "code").Exists() {
 		return gjson.Result{}, unsure(write, "the answer is not iTop's: %q", t.quote(string(b), 80))
+	}
+	if !utf8.Valid(b) { // as PHP would never write it: names and texts must be the same at each reading
+		b = bytes.ToValidUTF8(b, []byte("\ufffd"))
 	}
 	ans := gjson.ParseBytes(b)
 	if code := ans.Get("code").Int(); code != codeOK {

@@ -61,6 +61,11 @@ func (t *ITop) claim(e *passerelle.Event, key gjson.Result, fields map[string]st
 	if err != nil {
 		return err
 	}
+	for _, name := range []string{"customer_id", "customer_ref", "provider_id", "provider_ref"} {
+		if err := shortKey(name, fields[name]); err != nil {
+			return err
+		}
+	}
 	add(passerelle.Broker, own)
 	if t.cfg.Side == passerelle.Requester {
 		e.Key = fields["customer_id"]
@@ -144,6 +149,9 @@ func (t *ITop) stimulus(e *passerelle.Event, q *request) ([]*passerelle.Event, e
 	if e.Signal == "" {
 		return nil, failf(codeInternal, "Missing parameter 'stimulus'")
 	}
+	if err := shortKey("stimulus", e.Signal); err != nil {
+		return nil, err
+	}
 	return []*passerelle.Event{e}, nil
 }
 
@@ -174,7 +182,10 @@ func (t *ITop) attachments(e *passerelle.Event, q *request, path string) ([]*pas
 	case path == "fields.contents":
 		return nil, failf(codeInternal, "contents: expected {data, filename, mimetype}")
 	case list.IsArray():
-		items = list.Array()
+		list.ForEach(func(_, x gjson.Result) bool { items = append(items, x); return len(items) <= maxFiles })
+	}
+	if len(items) > maxFiles {
+		return nil, failf(codeInternal, "attachments: more than %d (send them in several messages)", maxFiles)
 	}
 	if len(items) == 0 {
 		return nil, failf(codeNoJSON, "attachments: expected a list of at least one {data, filename, mimetype}")
@@ -197,7 +208,7 @@ func (t *ITop) attachments(e *passerelle.Event, q *request, path string) ([]*pas
 
 // file is one attachment of the message, whose bytes are in the spool.
 func (q *request) file(i int, item gjson.Result) (passerelle.File, error) {
-	name, data := cleanName(item.Get("filename").String()), item.Get("data")
+	name, data := shortName(cleanName(item.Get("filename").String())), item.Get("data")
 	switch {
 	case !data.Exists():
 		return passerelle.File{}, failf(codeBadJSON, "attachments[%d]: missing data", i)
@@ -211,6 +222,9 @@ func (q *request) file(i int, item gjson.Result) (passerelle.File, error) {
 	}
 	f := q.files[n].file
 	f.Name, f.MIME = name, item.Get("mimetype").String()
+	if shortKey("", f.MIME) != nil {
+		f.MIME = "" // a guess is as good
+	}
 	return f, nil
 }
 
@@ -351,9 +365,27 @@ func unquote(s string) string {
 	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\'`, `'`).Replace(s)
 }
 
+// shortKey refuses a key that no tool can have given: it becomes part of names
+// that are kept for years.
+func shortKey(field, key string) error {
+	if len(key) > maxKey || strings.ContainsFunc(key, unicode.IsControl) {
+		return failf(codeInternal, "%s: more than %d bytes, or control characters in it", field, maxKey)
+	}
+	return nil
+}
+
 // plainKey reads a message's key: an id, a ref, {"ref": …} or {"id": …}, or a
 // query for one of them.
 func plainKey(v gjson.Result) (string, error) {
+	key, err := keyIn(v)
+	if err == nil {
+		err = shortKey("key", key)
+	}
+	return key, err
+}
+
+// keyIn reads a key in any of its forms.
+func keyIn(v gjson.Result) (string, error) {
 	for _, name := range []string{"id", "ref"} {
 		if x := v.Get(name); v.IsObject() && x.Exists() {
 			return x.String(), nil

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -130,6 +129,9 @@ func digest(r io.Reader) (passerelle.File, error) {
 // errNoFile says that a document is not there, or holds nothing readable.
 var errNoFile = errors.New("the file is gone")
 
+// maxDocument bounds the answer that brings a file, in bytes.
+const maxDocument = 512 << 20
+
 // document reads an Attachment or InlineImage. Its bytes go through put as they
 // come; drop undoes that where the rest of the answer is bad.
 func (t *ITop) document(ctx context.Context, class, id string, put func(io.Reader) (passerelle.File, error), drop func(passerelle.File)) (passerelle.File, error) {
@@ -138,9 +140,12 @@ func (t *ITop) document(ctx context.Context, class, id string, put func(io.Reade
 	}
 	var files []spliced
 	ans, err := t.call(ctx, call{body: query(class, id, "contents"), read: func(r io.Reader) ([]byte, error) {
-		s := &splicer{r: bufio.NewReaderSize(r, window), limit: math.MaxInt64, data: documentData, put: put, drop: drop}
+		s := &splicer{r: bufio.NewReaderSize(r, window), limit: maxDocument, words: maxAnswer, data: documentData, put: put, drop: drop}
 		err := s.splice()
 		files = s.files
+		if s.over() {
+			err = passerelle.Errorf(passerelle.Stuck, "itop", "%s %s: the answer is too long to be one file", class, id)
+		}
 		return s.out.Bytes(), err
 	}})
 	found := objects(ans)

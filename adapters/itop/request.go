@@ -108,6 +108,8 @@ func (t *ITop) readJSON(ctx context.Context, r io.Reader, q *request, d passerel
 		return err
 	case err != nil:
 		q.bad = err
+	case s.many > maxFiles:
+		q.bad = tooMany(s.many, s.names)
 	case s.over():
 		q.bad = t.tooBig(fmt.Sprintf("%d bytes", s.size), s.names)
 	default:
@@ -161,6 +163,14 @@ func (q *request) parse(b []byte) error {
 	if !gjson.ValidBytes(b) || !utf8.Valid(b) || loneSurrogate(b) {
 		return failf(codeBadJSON, badJSON)
 	}
+	twice, err := sound(b)
+	if err != nil {
+		return failf(codeBadJSON, "%s (%v)", badJSON, err)
+	}
+	if twice {
+		b = last(b)
+		q.note(b)
+	}
 	q.json = gjson.ParseBytes(b)
 	if q.json.IsArray() || q.json.Type == gjson.Null {
 		return failf(codeBadJSON, badJSON)
@@ -170,11 +180,21 @@ func (q *request) parse(b []byte) error {
 
 // tooBig refuses a message by its size (R24).
 func (t *ITop) tooBig(size string, names []string) error {
-	text := fmt.Sprintf("the message has %s, the limit is %d bytes [R24]", size, t.cfg.LimitBytes)
-	if len(names) > 0 {
-		text += ": « " + strings.ToValidUTF8(strings.Join(names, " », « "), "?") + " »"
+	return failf(codeInternal, "the message has %s, the limit is %d bytes [R24]%s (send fewer or smaller files; nothing was stored)", size, t.cfg.LimitBytes, quoted(names))
+}
+
+// tooMany refuses a message by the number of its files, each of which takes a
+// place in the spool.
+func tooMany(n int, names []string) error {
+	return failf(codeInternal, "the message has %d attachments, the limit is %d%s (send them in several messages; nothing was stored)", n, maxFiles, quoted(names))
+}
+
+// quoted lists the first names of files.
+func quoted(names []string) string {
+	if len(names) == 0 {
+		return ""
 	}
-	return failf(codeInternal, "%s (send fewer or smaller files; nothing was stored)", text)
+	return ": « " + strings.ToValidUTF8(strings.Join(names, " », « "), "?") + " »"
 }
 
 // check says what is wrong with a request that was read, in iTop's order.

@@ -66,7 +66,17 @@ type fault struct {
 func (f *fault) Error() string { return f.text }
 
 func failf(code int, format string, args ...any) error {
-	return &fault{code, "Error: " + fmt.Sprintf(format, args...)}
+	return &fault{code, "Error: " + clip(fmt.Sprintf(format, args...))}
+}
+
+// maxSaid bounds an error, which may quote the message, in bytes.
+const maxSaid = 8 << 10
+
+func clip(s string) string {
+	if len(s) > maxSaid {
+		s = s[:maxSaid] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 // Serve answers as iTop's webservices/rest.php does: HTTP 200 with a code of
@@ -197,6 +207,9 @@ func (t *ITop) hint(ctx context.Context, q *request, d passerelle.Desk) (*answer
 	if key == "" || key == "0" {
 		return nil, failf(codeInternal, "a hint needs %s, the ticket's id in your iTop", name)
 	}
+	if err := shortKey(name, key); err != nil {
+		return nil, err
+	}
 	if err := d.Look(ctx, t.cfg.Contract, t.cfg.Side, key); err != nil {
 		return nil, err
 	}
@@ -213,8 +226,9 @@ func (t *ITop) get(ctx context.Context, q *request, d passerelle.Desk) (*answer,
 		return nil, err
 	}
 	output := outputFields(q.json.Get("output_fields"))
+	all := t.all(&passerelle.Link{})
 	for _, name := range output {
-		if _, ok := t.all(&passerelle.Link{})[name]; !ok && name != "*" {
+		if _, ok := all[name]; !ok && name != "*" {
 			return nil, failf(codeInternal, "output_fields: invalid attribute code '%s'", name)
 		}
 	}
@@ -267,7 +281,7 @@ func (t *ITop) shown(l *passerelle.Link, verb string, output []string) *answer {
 func outputFields(v gjson.Result) []string {
 	var names []string
 	if v.IsObject() {
-		v.ForEach(func(k, _ gjson.Result) bool { names = append(names, k.String()); return true })
+		v.ForEach(func(k, _ gjson.Result) bool { names = append(names, k.String()); return len(names) < maxMembers })
 		return names
 	}
 	for name := range strings.SplitSeq(v.String(), ",") {
@@ -275,7 +289,9 @@ func outputFields(v gjson.Result) []string {
 		case "", "*", "*+":
 			return []string{"*"}
 		}
-		names = append(names, name)
+		if names = append(names, name); len(names) == maxMembers {
+			break
+		}
 	}
 	return names
 }

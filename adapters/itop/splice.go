@@ -18,11 +18,13 @@ type splicer struct {
 	r     *bufio.Reader
 	out   bytes.Buffer
 	limit int64                                    // bytes; past it nothing is kept, only counted
+	words int                                      // bytes of what is not a file, likewise; 0: as limit
 	data  func([]step) bool                        // which texts are files
 	put   func(io.Reader) (passerelle.File, error) // keeps one
 	drop  func(passerelle.File)                    // undoes put
 	admit func(words []byte) error                 // asked before the first file and before much text; nil: always
-	files []spliced                                // in the order of their tokens
+	files []spliced                                // in the order of their tokens, maxFiles at most
+	many  int                                      // how many there are
 	names []string                                 // of the files, the first few, for a refusal by size
 	size  int64                                    // bytes of the whole JSON text (R24)
 	path  []step
@@ -71,7 +73,7 @@ func (s *splicer) wrong(format string, args ...any) error {
 	return &errNotJSON{s.size, fmt.Sprintf(format, args...)}
 }
 
-func (s *splicer) over() bool { return s.size > s.limit }
+func (s *splicer) over() bool { return s.size > s.limit || s.words > 0 && s.out.Len() > s.words }
 
 func (s *splicer) byte() (byte, error) {
 	c, err := s.r.ReadByte()

@@ -197,13 +197,13 @@ func TestNoTrickWithNames(t *testing.T) {
 	if h.Code != 0 || len(events) != 2 || f.desk.bytesOf(t, events[1].Files[0]) != "hello" {
 		t.Errorf("an escaped name: %s", h.raw)
 	}
-	// Of two names alike the first counts; both files are let go.
+	// Of two names alike the last counts, as in iTop; both files are let go.
 	h = f.hook(with(`{"data":"aGVsbG8=","data":"b3RoZXI=","filename":"b","filename":"c"}`))
-	if events := f.desk.events(); h.Code != 0 || len(events) != 2 || f.desk.bytesOf(t, events[1].Files[0]) != "hello" || events[1].Files[0].Name != "b" {
+	if events := f.desk.events(); h.Code != 0 || len(events) != 2 || f.desk.bytesOf(t, events[1].Files[0]) != "other" || events[1].Files[0].Name != "c" {
 		t.Errorf("twice the same name: %s", h.raw)
 	}
 	h = f.hook(`{"attachments":[{"data":"aGVsbG8=","filename":"x"}],` + with(`{"data":"b3RoZXI=","filename":"b"}`)[1:])
-	if events := f.desk.events(); h.Code != 0 || len(events) != 1 || f.desk.bytesOf(t, events[0].Files[0]) != "hello" {
+	if events := f.desk.events(); h.Code != 0 || len(events) != 2 || f.desk.bytesOf(t, events[1].Files[0]) != "other" {
 		t.Errorf("twice attachments: %s", h.raw)
 	}
 	h = f.post("application/x-www-form-urlencoded", "version=1.3&json_data=%7B%22operation%22:%22list_operations%22%7D&json_data=%7B%7D", "Auth-Token", faceToken)

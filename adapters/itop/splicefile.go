@@ -21,7 +21,16 @@ func (s *splicer) file() error {
 		return err
 	}
 	d := &dataReader{s: s}
+	s.many++
 	f, err := passerelle.File{}, error(errOver)
+	if s.many > maxFiles { // it is read for the refusal only
+		d.drain()
+		if d.end != io.EOF {
+			return d.end
+		}
+		s.write([]byte(`""`))
+		return nil
+	}
 	if !s.over() {
 		f, err = s.put(base64.NewDecoder(base64.StdEncoding, d))
 	}

@@ -219,3 +219,21 @@ func accountOf(user gjson.Result) string {
 	}
 	return ""
 }
+
+// paging follows a list that comes in pages, and ends it where Jira does not.
+type paging struct{ pages, bytes int }
+
+const (
+	maxPages  = 1000
+	maxListed = 100_000       // entries of a list
+	maxHeld   = 4 * maxAnswer // bytes of its pages
+)
+
+// end refuses a page too many; have is how many entries the others had.
+func (p *paging) end(c call, a *answer, have int) error {
+	p.pages, p.bytes = p.pages+1, p.bytes+len(a.body)
+	if p.pages > maxPages || p.bytes > maxHeld || have > maxListed {
+		return c.fail(passerelle.Stuck, "", "the list has no end: %d pages, %d entries, %d bytes so far", p.pages, have, p.bytes)
+	}
+	return nil
+}

@@ -39,10 +39,14 @@ func (j *Jira) comments(ctx context.Context, op, ticket, key string) ([]comment,
 		return nil, err
 	}
 	var list []comment
-	for {
-		a, err := j.do(ctx, call{op: op, ticket: ticket, method: http.MethodGet, path: issuePath(key, "comment"), query: url.Values{
+	for p := (paging{}); ; {
+		c := call{op: op, ticket: ticket, method: http.MethodGet, path: issuePath(key, "comment"), query: url.Values{
 			"startAt": {strconv.Itoa(len(list))}, "maxResults": {"100"}, "orderBy": {"created"}, "expand": {"renderedBody,properties"},
-		}})
+		}}
+		a, err := j.do(ctx, c)
+		if err == nil {
+			err = p.end(c, a, len(list))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +110,7 @@ func onlyInternal(name string, list []comment) bool {
 // shows tells whether a comment links to a file or shows it: [^name], [words|^name],
 // !name! or !name|options!.
 func shows(body, name string) bool {
-	for rest := body; ; {
+	for rest := body; name != ""; {
 		before, after, found := strings.Cut(rest, name)
 		if !found {
 			return false
@@ -117,6 +121,7 @@ func shows(body, name string) bool {
 		}
 		rest = rest[len(before)+1:]
 	}
+	return false
 }
 
 func startsWith(s, any string) bool { return s != "" && strings.IndexByte(any, s[0]) >= 0 }

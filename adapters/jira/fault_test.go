@@ -248,11 +248,11 @@ func TestFileCalledLogin(t *testing.T) {
 		case "jira.example/jira/secure/attachment/1/x":
 			http.Redirect(w, r, "/jira/secure/attachment/2/login", http.StatusFound)
 		case "jira.example/jira/secure/attachment/2/login":
-			http.Redirect(w, r, "http://media.example/login", http.StatusFound)
+			http.Redirect(w, r, "https://media.example/login", http.StatusFound)
 		default:
 			_, _ = fmt.Fprint(w, "data")
 		}
-	})
+	}, func(c *jira.Config) { c.Cloud, c.Password, c.Token = true, "", "t" })
 	if err := j.Fetch(context.Background(), download("/secure/attachment/1/x"), &spool{}); err != nil {
 		t.Error(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,22 +125,36 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pin puts the address of a file under our own base: wherever Jira believes to
-// live, our credentials go to no other host than the configured one.
+// downloads are where Jira has its files, below its base.
+var downloads = regexp.MustCompile(`/secure/(?:attachment|thumbnail)/[^?#]+$|/rest/api/(?:[0-9]|latest)/attachment/content/[0-9]+$`)
+
+// pin puts the address of a file under our own base, scheme, host and path:
+// wherever Jira believes to live, our credentials go nowhere else.
 func (j *Jira) pin(content string) (string, error) {
 	u, err := url.Parse(content)
 	if err != nil || u.Path == "" {
 		return "", fmt.Errorf("the file has no usable address")
 	}
-	path := u.EscapedPath()
-	for _, known := range []string{"/secure/", "/rest/"} {
-		if i := strings.Index(path, known); i >= 0 {
-			link := j.cfg.BaseURL + path[i:]
-			if u.RawQuery != "" {
-				link += "?" + u.RawQuery
-			}
-			return link, nil
-		}
+	path := downloads.FindString(u.EscapedPath())
+	if path == "" || climbs(u.Path) {
+		return "", fmt.Errorf("the file's address %s is not one of Jira's downloads", u.Redacted())
 	}
-	return "", fmt.Errorf("the file's address %s is not one of Jira's downloads", u.Redacted())
+	link := j.cfg.BaseURL + path
+	if u.RawQuery != "" {
+		link += "?" + u.RawQuery
+	}
+	return link, nil
+}
+
+// climbs tells whether a path, once decoded, leads out of where it begins: some
+// servers and proxies decode before they look.
+func climbs(path string) bool {
+	for range 2 { // escaped twice, too
+		steps := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
+		if slices.Contains(steps, ".") || slices.Contains(steps, "..") {
+			return true
+		}
+		path, _ = url.PathUnescape(path) // "" where it is badly escaped
+	}
+	return false
 }

@@ -63,21 +63,24 @@ func TestDownloadStaysWithJira(t *testing.T) {
 		}
 	}
 	j := stub(t, func(w http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
-	for _, source := range []string{"http://evil.example/x", "file:///etc/passwd", "", "10042", "http://[::1"} {
+	for _, source := range []string{"http://evil.example/x", "file:///etc/passwd", "", "10042", "http://[::1",
+		"/rest/api/2/user?username=admin", "/rest/api/2/attachment/content/../../user", "/secure/admin/x", "/secure/attachment/", "/rest/api/2/attachment/content/1/x",
+		"/secure/attachment/../../../admin", "/secure/attachment/1/%2e%2e/%2E%2E/x", "/secure/attachment/1/..%2f..%2fx", "/secure/attachment/1/%252e%252e%252fx", `/secure/attachment/1/..%5c..%5cx`, "/secure/attachment/./x"} {
 		err := j.Fetch(context.Background(), download(source), &spool{})
 		same(t, source, passerelle.ClassOf(err), passerelle.Stuck)
 	}
 }
 
+// A Cloud keeps its files elsewhere: our account does not go there.
 func TestDownloadFromAnotherHostDropsTheAccount(t *testing.T) {
-	media := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	media := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization")+r.Header.Get("Cookie")+r.Header.Get("Referer") != "" {
 			t.Errorf("our account went to another host: %v", r.Header)
 		}
 		_, _ = fmt.Fprint(w, "data")
 	}))
 	defer media.Close()
-	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	home := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, _, _ := r.BasicAuth(); user != "gateway" {
 			w.WriteHeader(401)
 			return
@@ -86,7 +89,7 @@ func TestDownloadFromAnotherHostDropsTheAccount(t *testing.T) {
 		http.Redirect(w, r, media.URL+"/x?sig=1", http.StatusSeeOther)
 	}))
 	defer home.Close()
-	j, err := jira.New(jira.Config{BaseURL: home.URL, User: "gateway", Password: "pw"})
+	j, err := jira.New(jira.Config{BaseURL: home.URL, Cloud: true, User: "gateway", Token: "pw"}, jira.Transport(home.Client().Transport), jira.Elsewhere(media.Client().Transport))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +97,67 @@ func TestDownloadFromAnotherHostDropsTheAccount(t *testing.T) {
 	if err := j.Fetch(context.Background(), download("/secure/attachment/1/x"), s); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A redirect is followed below base_url, and from a Cloud once to another host
+// over https; never further, nor by a Data Center, nor for anything but a file.
+func TestDownloadFollowsFewRedirects(t *testing.T) {
+	cloud := func(c *jira.Config) {
+		c.BaseURL, c.Cloud, c.Password, c.Token = "https://jira.example/jira", true, "", "t"
+	}
+	center := func(c *jira.Config) { c.BaseURL = "https://jira.example/jira" }
+	for name, c := range map[string]struct {
+		flavour func(*jira.Config)
+		to      []string // one after the other
+		asked   int
+		class   passerelle.Class
+	}{
+		"below the base":              {center, []string{"/jira/secure/attachment/1/y"}, 2, ""},
+		"Cloud, another host":         {cloud, []string{"https://media.example/x"}, 2, ""},
+		"Cloud, below and then away":  {cloud, []string{"/jira/secure/attachment/1/y", "https://media.example/x"}, 3, ""},
+		"Data Center, another host":   {center, []string{"https://media.example/x"}, 1, passerelle.Stuck},
+		"Cloud, not https":            {cloud, []string{"http://media.example/x"}, 1, passerelle.Stuck},
+		"Cloud, twice away":           {cloud, []string{"https://media.example/x", "https://other.example/x"}, 2, passerelle.Stuck},
+		"Cloud, away and back":        {cloud, []string{"https://media.example/x", "https://jira.example/jira/rest/api/2/user?username=a"}, 2, passerelle.Stuck},
+		"with an account":             {cloud, []string{"https://a:b@media.example/x"}, 1, passerelle.Stuck},
+		"beside the base":             {center, []string{"/confluence/x"}, 1, passerelle.Stuck},
+		"the name goes on":            {center, []string{"/jira-admin/x"}, 1, passerelle.Stuck},
+		"another port":                {center, []string{"https://jira.example:8443/jira/x"}, 1, passerelle.Stuck},
+		"another scheme":              {center, []string{"http://jira.example/jira/x"}, 1, passerelle.Stuck},
+		"a circle":                    {center, []string{"/jira/a", "/jira/a", "/jira/a", "/jira/a", "/jira/a", "/jira/a", "/jira/a", "/jira/a"}, 6, passerelle.Stuck},
+		"Cloud, the loopback by name": {cloud, []string{"http://localhost/x"}, 1, passerelle.Stuck},
+	} {
+		asked := 0
+		j := stub(t, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			if given := r.Header.Get("Authorization") != ""; given != (r.URL.Host == "jira.example") {
+				t.Errorf("%s: %s: our account is there: %v", name, r.URL, given)
+			}
+			if asked > len(c.to) {
+				_, _ = fmt.Fprint(w, "data")
+				return
+			}
+			http.Redirect(w, r, c.to[asked-1], http.StatusFound)
+		}, c.flavour)
+		err := j.Fetch(context.Background(), download("/secure/attachment/1/x"), &spool{})
+		if c.class == "" && err != nil || c.class != "" && passerelle.ClassOf(err) != c.class {
+			t.Errorf("%s: %v, want the class %q", name, err, c.class)
+		}
+		same(t, name+" asked", asked, c.asked)
+	}
+}
+
+// What is asked of the API is asked of base_url alone, though the redirect stays
+// within the host.
+func TestNoRedirectOfTheAPIIsFollowed(t *testing.T) {
+	asked := 0
+	j := stub(t, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		http.Redirect(w, r, "/jira/rest/api/2/issue/2", http.StatusMovedPermanently)
+	})
+	_, err := j.Read(context.Background(), "1")
+	same(t, "class", passerelle.ClassOf(err), passerelle.Stuck)
+	same(t, "asked", asked, 1)
 }
 
 func TestDownloadThatEndsAtTheLogin(t *testing.T) {

@@ -54,10 +54,14 @@ func (j *Jira) steps(ctx context.Context, op, ticket string, issue gjson.Result)
 // wholeHistory pages through Cloud's changelog.
 func (j *Jira) wholeHistory(ctx context.Context, op, ticket, id string) ([]gjson.Result, error) {
 	var list []gjson.Result
-	for {
-		a, err := j.do(ctx, call{op: op, ticket: ticket, method: http.MethodGet, path: issuePath(id, "changelog"), query: url.Values{
+	for p := (paging{}); ; {
+		c := call{op: op, ticket: ticket, method: http.MethodGet, path: issuePath(id, "changelog"), query: url.Values{
 			"startAt": {strconv.Itoa(len(list))}, "maxResults": {"100"},
-		}})
+		}}
+		a, err := j.do(ctx, c)
+		if err == nil {
+			err = p.end(c, a, len(list))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -57,8 +57,11 @@ func (in *inspection) createScreen(ctx context.Context) error {
 // what it holds.
 func (in *inspection) pages(ctx context.Context, path string) ([]gjson.Result, int, error) {
 	var list []gjson.Result
-	for {
+	for p := (paging{}); ; {
 		a, status, err := in.get(ctx, path, url.Values{"startAt": {strconv.Itoa(len(list))}, "maxResults": {"50"}})
+		if err == nil && status == http.StatusOK {
+			err = p.end(call{op: "jira: inspect"}, a, len(list))
+		}
 		if err != nil || status != http.StatusOK {
 			return list, status, err
 		}

@@ -35,8 +35,8 @@ import (
 type Jira struct {
 	cfg   *Config // behind a pointer: fmt cannot mask a Secret in an unexported value
 	base  *url.URL
-	api   *resty.Client // the REST API: redirects only on reads and only within the host
-	files *resty.Client // downloads: other hosts too, but without credentials
+	api   *resty.Client // the REST API: no redirect is followed
+	files *resty.Client // downloads: see follow
 	// sent tells which attachments are the effect of which message: Jira cannot
 	// mark them. What it forgets, at a restart or beyond its size, only matters if
 	// the same file was sent twice and the second answer was lost.
@@ -57,13 +57,19 @@ var (
 // Option changes how New builds a Jira.
 type Option func(*settings)
 
-type settings struct{ transport http.RoundTripper }
+type settings struct{ transport, elsewhere http.RoundTripper }
 
 // Transport makes all requests go through rt, for instance one that trusts a
 // private certificate authority. The default is net/http's usual transport
 // with resty's limits.
 func Transport(rt http.RoundTripper) Option {
 	return func(s *settings) { s.transport = rt }
+}
+
+// Elsewhere makes the requests to another host than Jira's own go through rt.
+// The default is the way to Jira itself.
+func Elsewhere(rt http.RoundTripper) Option {
+	return func(s *settings) { s.elsewhere = rt }
 }
 
 // New makes an adapter for the Jira that cfg describes. It sends nothing yet.
@@ -78,9 +84,26 @@ func New(cfg Config, opts ...Option) (*Jira, error) {
 		o(&s)
 	}
 	j := &Jira{cfg: &cfg, base: base, sent: ledger{size: 4096}, issues: ledger{size: 1 << 16}}
-	j.api = j.client(s.transport, j.followInside)
-	j.files = j.client(s.transport, j.followOutside)
+	j.api = j.client(s.transport, stay)
+	if s.elsewhere != nil {
+		s.transport = &fork{j, s.transport, s.elsewhere}
+	}
+	j.files = j.client(s.transport, j.follow)
 	return j, nil
+}
+
+// fork parts what is asked of Jira itself from what is asked of another host.
+type fork struct {
+	j             *Jira
+	here, another http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (f *fork) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.j.inside(r.URL) {
+		return f.here.RoundTrip(r)
+	}
+	return f.another.RoundTrip(r)
 }
 
 // client makes an HTTP client with our account and without retries: only the
@@ -107,27 +130,24 @@ func (silent) Errorf(string, ...any) {}
 func (silent) Warnf(string, ...any)  {}
 func (silent) Debugf(string, ...any) {}
 
-// followInside follows a read within Jira's own host. A write is never
-// repeated elsewhere: its redirect comes back as the answer.
-func (j *Jira) followInside(r *http.Request, via []*http.Request) error {
-	if via[0].Method != http.MethodGet || len(via) > 5 || !j.inside(r.URL) || isLogin(r.URL) {
-		return http.ErrUseLastResponse
-	}
-	return nil
-}
+// stay follows no redirect: the answer says where Jira really is, and a person
+// decides whether our account goes there.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// followOutside follows a download to where Jira keeps its files. Another host
-// never sees our credentials, and nothing leads from https to http.
-func (j *Jira) followOutside(r *http.Request, via []*http.Request) error {
-	login := j.inside(r.URL) && isLogin(r.URL)
-	if len(via) > 5 || login || j.base.Scheme == "https" && r.URL.Scheme != "https" {
+// follow follows a download to where Jira keeps its files: below base_url, and
+// from a Cloud once to another host, over https and without our credentials.
+func (j *Jira) follow(r *http.Request, via []*http.Request) error {
+	switch below := j.inside(r.URL) && strings.HasPrefix(r.URL.Path, strings.TrimRight(j.base.Path, "/")+"/"); {
+	case len(via) > 5 || !j.inside(via[len(via)-1].URL):
+		return http.ErrUseLastResponse
+	case below && !isLogin(r.URL):
+		return nil
+	case j.inside(r.URL) || !j.cfg.Cloud || r.URL.Scheme != "https" || r.URL.User != nil:
 		return http.ErrUseLastResponse
 	}
-	if !j.inside(r.URL) {
-		r.Header.Del("Authorization")
-		r.Header.Del("Cookie")
-		r.Header.Del("Referer")
-	}
+	r.Header.Del("Authorization")
+	r.Header.Del("Cookie")
+	r.Header.Del("Referer")
 	return nil
 }
 

@@ -116,8 +116,12 @@ func (j *Jira) changedIn(ctx context.Context, projects []string, from string) (l
 // is more than the overlap the list has a gap.
 func (j *Jira) pagesByPlace(ctx context.Context, query string) ([]found, error) {
 	var list pages
+	p := paging{}
 	for start := 0; ; {
 		a, err := j.jql(ctx, call{op: sweepOp}, query, map[string]any{"fields": []string{"updated"}, "maxResults": pageSize, "startAt": start})
+		if err == nil {
+			err = p.end(call{op: sweepOp}, a, len(list.all))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -138,8 +142,11 @@ func (j *Jira) pagesByPlace(ctx context.Context, query string) ([]found, error) 
 func (j *Jira) pagesByToken(ctx context.Context, query string) ([]found, error) {
 	var list pages
 	body := map[string]any{"fields": []string{"updated"}, "properties": []string{markKey}, "maxResults": pageSize}
-	for {
+	for p := (paging{}); ; {
 		a, err := j.jql(ctx, call{op: sweepOp}, query, body)
+		if err == nil {
+			err = p.end(call{op: sweepOp}, a, len(list.all))
+		}
 		if err != nil {
 			return nil, err
 		}

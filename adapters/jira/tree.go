@@ -1,6 +1,7 @@
 package jira
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -16,8 +17,11 @@ func parse(raw []byte) (gjson.Result, error) {
 	if !foreign.Shallow(raw) {
 		return gjson.Result{}, fmt.Errorf("nested more than %d deep", foreign.MaxDepth)
 	}
+	if !foreign.Few(raw) {
+		return gjson.Result{}, fmt.Errorf("of more than %d values", foreign.MaxValues)
+	}
 	if !gjson.ValidBytes(raw) {
 		return gjson.Result{}, errNotJSON
 	}
-	return gjson.ParseBytes(raw), nil
+	return gjson.ParseBytes(bytes.ToValidUTF8(raw, []byte("\ufffd"))), nil
 }

@@ -28,8 +28,9 @@ type config struct {
 	Contracts string `yaml:"contracts"` // folder of the contracts; default contracts
 	Log       string `yaml:"log"`       // debug, info, warn or error; default info
 	TLS       struct {
-		Cert string `yaml:"cert"` // file of the certificate chain for listen; default none: plain HTTP
-		Key  string `yaml:"key"`  // file of its key; default none
+		Cert     string `yaml:"cert"`      // file of the certificate chain for listen; default none: plain HTTP
+		Key      string `yaml:"key"`       // file of its key; default none
+		ClientCA string `yaml:"client_ca"` // file of the authorities by which each caller of listen must show a certificate; default none: no certificate is asked for
 	} `yaml:"tls"`
 	Outbox struct {
 		Kind string `yaml:"kind"` // bolt (a file in data) or memory (lost at the end: for trials); default bolt
@@ -96,6 +97,9 @@ func (c *config) check() error {
 	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		add(": tls: cert and key go together")
+	}
+	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
+		add(": tls: client_ca needs cert and key")
 	}
 	if c.Retry.First <= 0 || c.Retry.Max < c.Retry.First || c.Retry.Age <= 0 {
 		add(": retry: first, max and age are durations above zero, max not below first")

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,12 +71,30 @@ func listen(addr string, c *config) (net.Listener, error) {
 	if err != nil || c.TLS.Cert == "" {
 		return l, err
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	secure, err := c.secure()
 	if err != nil {
 		l.Close()
 		return nil, fmt.Errorf("tls: %w", err)
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+	return tls.NewListener(l, secure), nil
+}
+
+// secure reads the files of tls: TLS 1.2 or later, and a certificate of each
+// caller where client_ca says who signs them.
+func (c *config) secure() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil || c.TLS.ClientCA == "" {
+		return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, err
+	}
+	pem, err := os.ReadFile(c.TLS.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("client_ca: %w", err)
+	}
+	callers := x509.NewCertPool()
+	if !callers.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client_ca: %s holds no certificate (PEM)", c.TLS.ClientCA)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: callers}, nil
 }
 
 // build loads the contracts and wires the gateway that c describes.
@@ -90,14 +110,27 @@ func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, er
 	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Log: log})
 }
 
-// drain is how long a graceful stop waits for requests in flight.
-const drain = 30 * time.Second
+const (
+	// drain is how long a graceful stop waits for requests in flight.
+	drain = 30 * time.Second
+	// patience is how long it waits for operators: a backup may go on for hours.
+	patience = 2 * time.Second
+)
+
+// publicServer gives strangers little: a head of 64 KB within 10 s, a body within
+// 5 min however slowly it comes, and an answer that is read soon after.
+func publicServer(faces http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: faces, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, WriteTimeout: 6 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+}
 
 // run serves until ctx ends.
 func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, log *slog.Logger) error {
+	asked, hangUp := context.WithCancel(context.Background())
+	defer hangUp()
 	servers := []*http.Server{
-		{Handler: g.Public, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)},
-		{Handler: g.Admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10},
+		publicServer(g.Public, log),
+		{Handler: g.Admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return asked }},
 	}
 	failed := make(chan error, len(servers))
 	for i, l := range []net.Listener{public, private} {
@@ -117,6 +150,7 @@ func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, l
 	log.Info("stopping")
 	end, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
+	defer time.AfterFunc(patience, hangUp).Stop()
 	for _, s := range servers {
 		err = errors.Join(err, s.Shutdown(end))
 	}
