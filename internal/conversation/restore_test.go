@@ -13,7 +13,7 @@ import (
 	"passerelle/outbox"
 )
 
-var restores = flag.Int("restores", 3, "how many plays with a restored backup are played")
+var restores = flag.Int("restores", 2, "how many plays with a restored backup are played")
 
 // TestRestoreSendsNothingTwice takes a backup of a gateway at work, lets a day of
 // random traffic follow, with new tickets, and stops in its midst. The gateway

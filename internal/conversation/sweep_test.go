@@ -15,7 +15,7 @@ import (
 	"passerelle/outbox"
 )
 
-var sweeps = flag.Int("sweeps", 6, "how many plays with lost webhooks are played")
+var sweeps = flag.Int("sweeps", 4, "how many plays with lost webhooks are played")
 
 // TestSweepFindsWhatWasNotTold loses one webhook in twenty at random, then all of
 // them for a while, as in an hour's absence, under random traffic of both sides'
