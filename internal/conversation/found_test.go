@@ -21,6 +21,7 @@ func TestNeverHeardCreateIsEscalated(t *testing.T) {
 	l := newLookout(t, orleans, nil)
 	l.hands(l.ticket()) // there was a sweep that found something
 	l.rest()
+	l.nextSecond()
 	l.forget()
 	l.mute.Store(true)
 	ticket := l.ticket()
@@ -82,6 +83,7 @@ func TestNeverHeardCreateLeavesPrivateNotes(t *testing.T) {
 	l := newLookout(t, orleans, nil)
 	l.hands(l.ticket()) // there was a sweep that found something
 	l.rest()
+	l.nextSecond()
 	l.forget()
 	l.mute.Store(true)
 	ticket := l.ticket()
@@ -149,6 +151,7 @@ func TestRefusedCreateIsNotedOnce(t *testing.T) {
 			other := l.ticket()
 			l.hands(other)
 			l.rest()
+			l.nextSecond()
 			l.forget()
 			l.mute.Store(mute)
 			ticket := l.ticket()
@@ -156,7 +159,7 @@ func TestRefusedCreateIsNotedOnce(t *testing.T) {
 			l.hands(ticket)
 			l.until("the refusal", func() bool { return l.wrote(requester, "private_log", `"key": "`+ticket+`"`) > 0 })
 			for i := range 2 {
-				time.Sleep(time.Second)
+				l.nextSecond()
 				l.update(other, fmt.Sprintf(`"public_log": "<p>entretemps %d</p>"`, i)) // the time of the latest change moves on
 				l.swept(3)
 			}
@@ -171,6 +174,12 @@ func TestRefusedCreateIsNotedOnce(t *testing.T) {
 			l.until("its issue", func() bool { return l.wrote(partner, "/rest/api/2/issue\n") == 1 })
 		})
 	}
+}
+
+// nextSecond waits until what happens is later than what sweeps have found, by
+// iTop's dates.
+func (l *lookout) nextSecond() {
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 }
 
 // standing is a ticket that stands with the partner's team since long ago.

@@ -2,10 +2,12 @@ package conversation
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
 	"passerelle"
+	"passerelle/internal/fault"
 	"passerelle/internal/trial"
 )
 
@@ -121,6 +123,31 @@ func TestMissedStatusIsFoundBetweenTwoITops(t *testing.T) {
 			map[passerelle.Side]string{requester: "assigned (" + atGroup + ")", partner: "assigned (C2IP)"}, map[passerelle.Side][]string{partner: {"ev_reassign"}}},
 	} {
 		t.Run(m.name, func(t *testing.T) { m.play(t, insa) })
+	}
+}
+
+// TestGivenBackWhileSchoolCannotBeWritten: a ticket that the group gave back, and
+// that stands with the group's team at the school because nothing can be written
+// there yet, is not taken for one that is handed over again.
+func TestGivenBackWhileSchoolCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	l := newLookout(t, insa, nil)
+	ticket := l.ticket()
+	l.hands(ticket)
+	l.rest()
+	gate := l.tools[requester].ITop.Faults()
+	l.must(gate.Add(fault.Rule{Match: "core/apply_stimulus", Kind: fault.Status, Code: http.StatusOK, Body: `{"code": 100, "message": "Error: locked"}`}))
+	issue := l.link(ticket).Partner.Key
+	for _, team := range []string{"Support Scénari", "Retour école"} {
+		l.does(partner, `{"operation": "core/update", "class": "UserRequest", "comment": "agent", "key": `+issue+`, "fields": {"team_id": {"name": "`+team+`"}}}`)
+	}
+	l.until("the rejection", func() bool { return l.link(ticket).State == passerelle.Rejected })
+	l.nextSecond()
+	l.update(ticket, `"public_log": "<p>où en est-on ?</p>"`)
+	l.swept(6)
+	l.rest()
+	if s := l.link(ticket).State; s != passerelle.Rejected {
+		t.Errorf("the pair is %s:\n%s", s, l.stories())
 	}
 }
 

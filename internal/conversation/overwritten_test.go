@@ -1,12 +1,15 @@
 package conversation
 
 import (
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"passerelle"
 	"passerelle/adapters/itop/itopsim"
+	"passerelle/internal/fault"
 	"passerelle/outbox"
 )
 
@@ -41,6 +44,62 @@ func TestOverwrittenEntryIsWrittenAgain(t *testing.T) {
 				t.Errorf("the metrics say %q", got)
 			}
 		})
+	}
+}
+
+// TestEntryLostTwiceIsThereOnce loses the entry that was written again, too.
+func TestEntryLostTwiceIsThereOnce(t *testing.T) {
+	t.Parallel()
+	l, ticket, issue := overwriting(t, false)
+	l.remark(issue, "question de Jira")
+	l.until("the question", func() bool { return l.wrote(requester, "question de Jira") == 1 })
+	l.rest()
+	for i := range 2 {
+		l.tools[requester].ITop.Overwrite(itopsim.Race{Log: "public_log", By: "agent"})
+		l.update(ticket, fmt.Sprintf(`"public_log": "<p>précision %d</p>"`, i))
+		l.until("the question once more", func() bool { return l.wrote(requester, "question de Jira") == i+2 })
+		l.rest()
+	}
+	if n := l.standsIn(ticket, "public_log", "question de Jira"); n != 1 {
+		t.Errorf("the question stands %d times in SUMiT's journal, want once", n)
+	}
+}
+
+// TestLostEntryWaitsOnce has the lane to SUMiT stopped by a parked message while an
+// entry of ours is lost: however often the ticket is read meanwhile, it is written
+// again once.
+func TestLostEntryWaitsOnce(t *testing.T) {
+	t.Parallel()
+	l, ticket, issue := overwriting(t, false)
+	l.remark(issue, "question de Jira")
+	l.until("the question", func() bool { return l.wrote(requester, "question de Jira") == 1 })
+	l.rest()
+	gate := l.tools[requester].ITop.Faults()
+	l.must(gate.Add(fault.Rule{Match: "core/update", Kind: fault.Status, Code: http.StatusOK, Body: `{"code": 100, "message": "Error: locked"}`}))
+	l.remark(issue, "seconde question")
+	var parked *outbox.Entry
+	l.until("a parked message", func() bool {
+		for e, err := range l.store.Entries(l.ctx, outbox.Query{Status: []outbox.Status{outbox.Parked}}) {
+			l.must(err)
+			parked = e
+		}
+		return parked != nil
+	})
+	l.tools[requester].ITop.Overwrite(itopsim.Race{Log: "public_log", By: "agent"})
+	l.update(ticket, `"public_log": "<p>précision de SUMiT</p>"`)
+	l.rest()
+	l.rest()
+	gate.Clear()
+	_, err := l.store.Retry(l.ctx, parked.ID, outbox.Decision{By: "test", Why: "the lock is gone"})
+	l.must(err)
+	l.until("both questions", func() bool {
+		return l.standsIn(ticket, "public_log", "question de Jira") > 0 && l.standsIn(ticket, "public_log", "seconde question") > 0
+	})
+	l.rest()
+	for _, text := range []string{"question de Jira", "seconde question", "précision de SUMiT"} {
+		if n := l.standsIn(ticket, "public_log", text); n != 1 {
+			t.Errorf("« %s » stands %d times in SUMiT's journal, want once:\n%s", text, n, l.stories())
+		}
 	}
 }
 

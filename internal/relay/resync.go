@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -152,16 +153,30 @@ func (p *reading) gone(snap *passerelle.Snapshot) ([]*outbox.Entry, error) {
 			there[n] = true
 		}
 	}
-	var out []*outbox.Entry
+	var out, waiting []*outbox.Entry
 	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
 		if err != nil {
 			return nil, err
 		}
-		if p.mayRewrite(e) && slices.ContainsFunc(e.Wrote, func(n string) bool { return !there[n] }) {
-			out = append(out, e)
+		if e.To == p.dest.Side && !e.Status.Final() {
+			waiting = append(waiting, e)
 		}
+		if !p.mayRewrite(e) || !slices.ContainsFunc(e.Wrote, func(n string) bool { return !there[n] }) {
+			continue
+		}
+		for _, n := range e.Wrote { // where it was written a second time, that is the same entry
+			there[n] = true
+		}
+		out = append(out, e)
 	}
-	return out, nil
+	return slices.DeleteFunc(out, func(e *outbox.Entry) bool {
+		return slices.ContainsFunc(waiting, func(w *outbox.Entry) bool { return sameWords(e, w) })
+	}), nil
+}
+
+// sameWords tells whether an entry is another one that is written again.
+func sameWords(a, b *outbox.Entry) bool {
+	return a.Template == b.Template && a.Event.From == b.Event.From && a.Event.At.Equal(b.Event.At) && maps.Equal(a.Event.Fields, b.Event.Fields)
 }
 
 // whatOf names an event without its words.

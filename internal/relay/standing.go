@@ -87,8 +87,14 @@ func (p *reading) standing(snap *passerelle.Snapshot, turn uint64) (waits bool, 
 // and whose create has not reached us: what was written on it since is read when
 // it has been escalated, by its push or by a sweep.
 func (p *reading) isBack(snap *passerelle.Snapshot) bool {
-	return (p.link.State == passerelle.Left || p.c.ComesBack(p.dest.Side, p.link.State)) && p.r.Sweep.Every > 0 && p.c.Escalation(p.dest.Side) != nil && !snap.Away &&
+	return p.r.comesBack(p.c, p.dest.Side, p.link) && p.r.Sweep.Every > 0 && p.c.Escalation(p.dest.Side) != nil && !snap.Away &&
 		slices.Contains(p.c.Standing(p.dest.Side, snap.Status, snap.Away), passerelle.Open)
+}
+
+// comesBack tells of a pair that only another create takes to the partner again,
+// and whose ticket its people were shown to be back at theirs (R30).
+func (r *Relay) comesBack(c *mapping.Contract, side passerelle.Side, l *passerelle.Link) bool {
+	return l.State == passerelle.Left || c.ComesBack(side, l.State) && l.Shown[side] >= l.Turn
 }
 
 // secondTime tells whether a ticket was found to stand so some time ago already:

@@ -327,7 +327,7 @@ func (s *sweeper) untold(ctx context.Context, key, stamp string) (bool, error) {
 	case errors.Is(err, passerelle.ErrNotFound):
 	case err != nil:
 		return false, err
-	case link.State != passerelle.Left && link.State != passerelle.Closed && link.State != passerelle.New && !s.c.ComesBack(s.dest.Side, link.State):
+	case link.State != passerelle.Left && link.State != passerelle.Closed && link.State != passerelle.New && !s.comesBack(s.c, s.dest.Side, link):
 		return false, nil // a pair that is open, or whose ticket's reading tells (R30)
 	}
 	snap, err := teller.Read(ctx, key)
