@@ -177,6 +177,7 @@ func TestEndedPairStaysAsItIs(t *testing.T) {
 		time.Sleep(time.Minute)
 		back := s.requester.stops()
 		s.must(partnerSays("A clôturer", "h/1", "solution", "<p>fait</p>"))
+		time.Sleep(time.Minute) // it was tried, and is not under way
 		s.must(event(passerelle.Leave, "7/leave"))
 		h := admin.Handler(s.Store, []string{ctr}, s.Terms, s.Decided)
 		w := httptest.NewRecorder()
