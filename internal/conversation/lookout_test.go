@@ -221,9 +221,14 @@ func (l *lookout) rest() {
 	}
 }
 
-// read waits until what sweeps found was read.
+// read waits until what sweeps found was read. Sweeps stand still meanwhile: they
+// have the latest ticket read each time.
 func (l *lookout) read() {
 	l.t.Helper()
+	for _, side := range trial.Sides {
+		l.asked[side].still.Lock()
+		defer l.asked[side].still.Unlock()
+	}
 	l.until("what is to be read", func() bool {
 		s, err := l.store.Stats(l.ctx)
 		l.must(err)
@@ -292,6 +297,7 @@ type asked struct {
 	// spoil, if not nil, gives the HTTP status that a reading is answered with
 	// instead; 0: none.
 	spoil func(what string) int
+	still sync.RWMutex // held while sweeps are to stand still
 }
 
 // ask is one reading: "batch 1,2,3", "read 1".
@@ -308,7 +314,12 @@ func (a *asked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if what := a.what(r, body); what != "" {
+	what := a.what(r, body)
+	if ofSweep(what) {
+		a.still.RLock()
+		defer a.still.RUnlock()
+	}
+	if what != "" {
 		a.mu.Lock()
 		a.list = append(a.list, ask{time.Now(), what})
 		code := 0
