@@ -166,7 +166,7 @@ func (s *search) checkField(q *query, classes map[string]string, f fieldRef) err
 	if class == "" {
 		return &oqlError{"OqlNormalizeException", fmt.Sprintf("Unknown class [alias] - found '%s' at %d in '%s'", alias, f.at, q.source)}
 	}
-	codes := s.store.model.filterCodes(class)
+	codes := s.store.model.codes[class]
 	if slices.Contains(codes, f.name) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package itopsim
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -49,6 +50,7 @@ type inList struct {
 	not   bool
 	left  node
 	items []node
+	keys  map[string]bool // the items, where all of them are ids
 	sub   *query
 }
 
@@ -258,6 +260,7 @@ func (p *parser) in(left node, not bool) (node, error) {
 		n.sub, err = p.query()
 	} else {
 		n.items, err = p.items()
+		n.keys = keysOf(n.items)
 	}
 	if err != nil {
 		return nil, err
@@ -342,3 +345,16 @@ func (p *parser) call() (node, error) {
 }
 
 var intervalUnits = map[string]bool{"F_SECOND": true, "F_MINUTE": true, "F_HOUR": true, "F_DAY": true, "F_MONTH": true, "F_YEAR": true}
+
+// keysOf are the items of a list of ids; nil for another list.
+func keysOf(items []node) map[string]bool {
+	keys := map[string]bool{}
+	for _, item := range items {
+		l, is := item.(literal)
+		if n, err := strconv.Atoi(l.text); !is || err != nil || strconv.Itoa(n) != l.text {
+			return nil
+		}
+		keys[l.text] = true
+	}
+	return keys
+}

@@ -137,6 +137,9 @@ func (s *search) in(n inList, r row) (bool, error) {
 		ids, err := s.subquery(n.sub)
 		return ids[left] != n.not, err
 	}
+	if f, is := n.left.(fieldRef); is && f.name == "id" && n.keys != nil {
+		return n.keys[left] != n.not, nil
+	}
 	for _, item := range n.items {
 		v, err := s.eval(item, r)
 		if err != nil {

@@ -88,6 +88,7 @@ type model struct {
 	order   []string // as defined
 	states  map[string]map[string]transition
 	sumit   bool
+	codes   map[string][]string // what a WHERE on a class may name
 }
 
 func (m *model) names() []string {
@@ -122,6 +123,10 @@ func (m *model) complete() {
 		for _, a := range c.attrs {
 			c.byName[a.name] = a
 		}
+	}
+	m.codes = map[string][]string{}
+	for _, name := range m.order {
+		m.codes[name] = m.filterCodes(name)
 	}
 }
 
