@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -141,44 +140,6 @@ func (p *reading) compare(snap *passerelle.Snapshot, out *ResyncSide) error {
 	return nil
 }
 
-// gone lists what we wrote in the ticket's journals and is not there any more, in
-// a tool that loses entries.
-func (p *reading) gone(snap *passerelle.Snapshot) ([]*outbox.Entry, error) {
-	if !snap.Forgets {
-		return nil, nil
-	}
-	there := map[string]bool{}
-	for _, e := range snap.Events {
-		for _, n := range e.Names {
-			there[n] = true
-		}
-	}
-	var out, waiting []*outbox.Entry
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
-		if err != nil {
-			return nil, err
-		}
-		if e.To == p.dest.Side && !e.Status.Final() {
-			waiting = append(waiting, e)
-		}
-		if !p.mayRewrite(e) || !slices.ContainsFunc(e.Wrote, func(n string) bool { return !there[n] }) {
-			continue
-		}
-		for _, n := range e.Wrote { // where it was written a second time, that is the same entry
-			there[n] = true
-		}
-		out = append(out, e)
-	}
-	return slices.DeleteFunc(out, func(e *outbox.Entry) bool {
-		return slices.ContainsFunc(waiting, func(w *outbox.Entry) bool { return sameWords(e, w) })
-	}), nil
-}
-
-// sameWords tells whether an entry is another one that is written again.
-func sameWords(a, b *outbox.Entry) bool {
-	return a.Template == b.Template && a.Event.From == b.Event.From && a.Event.At.Equal(b.Event.At) && maps.Equal(a.Event.Fields, b.Event.Fields)
-}
-
 // whatOf names an event without its words.
 func whatOf(e *passerelle.Event) string {
 	what := string(e.Kind)
@@ -195,8 +156,8 @@ func whatOf(e *passerelle.Event) string {
 }
 
 // Escalate takes a ticket of the requester's tool as if it had just been handed
-// over, for an operator who knows that its create never came. It refuses one
-// that an open pair knows.
+// over, for an operator who knows that its create never came. One that an open
+// pair knows stays as it is.
 func (r *Relay) Escalate(ctx context.Context, contract, key string) (*passerelle.Link, error) {
 	dest := outbox.Dest{Contract: contract, Side: passerelle.Requester}
 	c, err := r.contract(contract)
