@@ -4,6 +4,7 @@
 package wiring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -102,7 +103,16 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string, log *s
 	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Decided))
 	mux.Handle("GET /api/backup", admin.Backup(store, log))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	resyncing(mux, r, store, contracts)
+	asks := admin.ToolsHandler(store, contracts, admin.Tools{
+		Resync: func(ctx context.Context, contract, own string, apply bool) (any, error) {
+			return r.Resync(ctx, contract, own, apply)
+		},
+		Escalate: func(ctx context.Context, contract, key string) (any, error) { return r.Escalate(ctx, contract, key) },
+		Restored: func(ctx context.Context) (any, bool) { return r.Relearning(ctx) },
+	})
+	for _, path := range []string{"/api/resync/", "/api/escalate/", "/api/restored"} {
+		mux.Handle(path, asks)
+	}
 	mux.HandleFunc("GET /healthz", health(r, "ok"))
 	mux.HandleFunc("GET /readyz", ready(r, health(r, "ready")))
 	return mux, nil
