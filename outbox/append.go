@@ -21,7 +21,7 @@ type change struct {
 
 // Append implements Store.
 func (s *engine) Append(ctx context.Context, c *Change) error {
-	ready, err := prepare(c)
+	ready, err := prepare(c, s.files.object)
 	if err != nil {
 		return wrap("append", err)
 	}
@@ -49,7 +49,7 @@ func copyBack(given []*Entry, stored []*fresh) {
 	}
 }
 
-func prepare(c *Change) (*change, error) {
+func prepare(c *Change, object func(sum string) string) (*change, error) {
 	ready := &change{format: c.OwnFormat, follows: c.Follows, names: c.Names, looks: c.Looks}
 	if c.Link != nil {
 		ready.link = c.Link.Clone()
@@ -61,14 +61,14 @@ func prepare(c *Change) (*change, error) {
 		return nil, err
 	}
 	var err error
-	ready.entries, err = prepareEntries(c.Entries)
+	ready.entries, err = prepareEntries(c.Entries, object)
 	return ready, err
 }
 
-func prepareEntries(entries []*Entry) ([]*fresh, error) {
+func prepareEntries(entries []*Entry, object func(sum string) string) ([]*fresh, error) {
 	var ready []*fresh
 	for i, e := range entries {
-		f, err := newFresh(e)
+		f, err := newFresh(e, object)
 		if err != nil {
 			return nil, fmt.Errorf("entry %d of %d: %w", i+1, len(entries), err)
 		}

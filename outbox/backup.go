@@ -67,8 +67,8 @@ func (s *engine) Backup(ctx context.Context, w io.Writer, progress func(done, to
 }
 
 func (s *engine) backup(ctx context.Context, w io.Writer, progress func(done, total int64)) (*BackupReport, error) {
-	kv, ok := s.kv.(*bolt)
-	if !ok {
+	kv := s.kv.copied()
+	if kv == nil {
 		return nil, errors.New("this store lies in memory (only one on disk can be backed up)")
 	}
 	snap := &snapshot{spool: s.files, kv: kv}
@@ -155,7 +155,7 @@ func (p *snapshot) read(r reader) error {
 		return err
 	}
 	for _, sum := range slices.Sorted(maps.Keys(refs)) {
-		p.spool.pins[sum]++
+		p.spool.pins[sum] = pin{p.spool.pins[sum].n + 1, cmp.Or(p.spool.pins[sum].object, refs[sum].Object)}
 		p.pinned = append(p.pinned, passerelle.File{Sum: sum})
 	}
 	return nil

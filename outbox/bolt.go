@@ -45,6 +45,8 @@ func newBolt(db *bbolt.DB, path string) *bolt {
 
 func (b *bolt) close() error { return b.db.Close() }
 
+func (b *bolt) copied() *bolt { return b }
+
 // view waits, where it saw a commit that is still being synced, for the end of
 // that: bbolt shows a head page that a power cut could take back, and what we
 // answer from it is an acknowledgement too. For the same reason it reads nothing
@@ -108,7 +110,7 @@ func (b *bolt) here() error {
 
 // update commits what fn writes. bbolt syncs the pages, then the head page that
 // makes them count, and returns only then.
-func (b *bolt) update(fn func(writer) error) error {
+func (b *bolt) update(fn func(writer) error, committed func()) error {
 	if err := cmp.Or(b.await(0), b.here()); err != nil {
 		return err
 	}
@@ -129,6 +131,7 @@ func (b *bolt) update(fn func(writer) error) error {
 	switch {
 	case err == nil:
 		b.settled(id, nil)
+		committed()
 	case committing:
 		err = b.failed(err)
 	}

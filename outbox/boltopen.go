@@ -231,5 +231,5 @@ func (b *bolt) addKept() error {
 	return b.update(func(w writer) error {
 		_, err := w.(*boltTx).tx.CreateBucket([]byte(keptBucket))
 		return err
-	})
+	}, func() {})
 }

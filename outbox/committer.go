@@ -137,9 +137,6 @@ func (c *committer) commit(batch []*op) {
 		}
 		return
 	}
-	if err == nil {
-		c.learn(batch)
-	}
 	for _, o := range batch {
 		if err != nil { // even where it had one: it may have judged by what is not there
 			o.err = err
@@ -171,7 +168,7 @@ func (c *committer) try(batch []*op) error {
 			return errNothing
 		}
 		return nil
-	})
+	}, func() { c.learn(batch) })
 	if errors.Is(err, errNothing) {
 		return nil
 	}

@@ -19,7 +19,7 @@ type faulty struct {
 	tries  atomic.Int32
 }
 
-func (f *faulty) update(fn func(writer) error) error {
+func (f *faulty) update(fn func(writer) error, committed func()) error {
 	f.tries.Add(1)
 	<-f.gate
 	return f.backend.update(func(w writer) error {
@@ -28,7 +28,7 @@ func (f *faulty) update(fn func(writer) error) error {
 			return err
 		}
 		return f.commit
-	})
+	}, committed)
 }
 
 // poisoned is a writer that fails at one word, after it wrote others.

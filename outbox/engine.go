@@ -32,11 +32,11 @@ func open(kv backend, bytes shelf) (*engine, error) {
 
 // recover takes back the loans that a crash cut short, and rebuilds memory.
 func (s *engine) recover() error {
-	if err := s.kv.update(recallLoans); err != nil && !errors.Is(err, errNothing) {
+	if err := s.kv.update(recallLoans, func() {}); err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
 	var entries, looks []step
-	refs := map[string]int{}
+	refs := map[string]fileRefs{}
 	err := s.kv.view(func(r reader) error {
 		var errs [3]error
 		entries, errs[0] = queued(r)
@@ -119,8 +119,8 @@ func (s *engine) learn(batch []*op) {
 // tidy removes the files that a commit left without a reference.
 func (s *engine) tidy(batch []*op) {
 	for _, o := range batch {
-		for sum, n := range o.news.files {
-			if n == 0 {
+		for sum, f := range o.news.files {
+			if f.Refs == 0 {
 				s.files.forget(sum)
 			}
 		}

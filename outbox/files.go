@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -17,17 +18,24 @@ type spool struct {
 	doubtful func() bool // the references on disk may be others than we know
 
 	mu   sync.Mutex
-	pins map[string]int
-	refs map[string]int // as committed
-	last error          // why the last file could not be kept; nil if it was
-	shut bool           // nothing is removed any more: the folder may be another's by now
+	pins map[string]pin
+	refs map[string]fileRefs // as committed
+	last error               // why the last file could not be kept; nil if it was
+	shut bool                // nothing is removed any more: the folder may be another's by now
 }
 
-// shelf is where the bytes lie.
+// pin is a file that somebody needs who may not have stored an entry with it.
+type pin struct {
+	n      int
+	object string
+}
+
+// shelf is where the bytes lie: each under its sum, or where that is not enough
+// under a name of the shelf's own, its object.
 type shelf interface {
-	// stage takes bytes in, durable but not yet under their sum.
+	// stage takes bytes in, durable but not yet under their name.
 	stage(ctx context.Context, r io.Reader) (staged, error)
-	open(sum string) (io.ReadCloser, error)
+	open(sum, object string) (io.ReadCloser, error)
 	remove(sum string) error
 	// sweep forgets what is staged, and lists the sums.
 	sweep() ([]string, error)
@@ -37,12 +45,13 @@ type shelf interface {
 type staged interface {
 	sum() string
 	size() int64
-	keep() error // under its sum, durably; the same bytes may lie there already
+	keep() error // under its name, durably; the same bytes may lie there already
+	object() string
 	drop()
 }
 
 func newSpool(s shelf, doubtful func() bool) *spool {
-	return &spool{shelf: s, doubtful: doubtful, pins: map[string]int{}, refs: map[string]int{}}
+	return &spool{shelf: s, doubtful: doubtful, pins: map[string]pin{}, refs: map[string]fileRefs{}}
 }
 
 // Put implements passerelle.Spool. Name and MIME are the caller's to fill.
@@ -57,7 +66,7 @@ func (s *spool) Put(ctx context.Context, r io.Reader) (passerelle.File, error) {
 		return passerelle.File{}, err
 	}
 	f := passerelle.File{Sum: st.sum(), Size: st.size()}
-	s.pin(f.Sum) // before it is there, so that nobody removes it
+	s.pin(f.Sum, st.object()) // before it is there, so that nobody removes it
 	if err := st.keep(); err != nil {
 		st.drop()
 		s.Release(f)
@@ -107,10 +116,18 @@ func (s *spool) ready(ctx context.Context) error {
 	return err
 }
 
-func (s *spool) pin(sum string) {
+// pin notes that somebody needs a file; the object is the youngest's.
+func (s *spool) pin(sum, object string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pins[sum]++
+	s.pins[sum] = pin{s.pins[sum].n + 1, object}
+}
+
+// object is what the shelf calls a file that is pinned, empty for its sum.
+func (s *spool) object(sum string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pins[sum].object
 }
 
 // Release implements passerelle.Spool. A file that was never Put is ignored.
@@ -123,41 +140,51 @@ func (s *spool) Release(files ...passerelle.File) {
 func (s *spool) unpin(sum string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pins[sum] == 0 {
+	p := s.pins[sum]
+	if p.n == 0 {
 		return
 	}
-	if s.pins[sum]--; s.pins[sum] == 0 {
-		delete(s.pins, sum)
-		s.dropUnused(sum)
+	if p.n--; p.n > 0 {
+		s.pins[sum] = p
+		return
 	}
+	delete(s.pins, sum)
+	s.dropUnused(sum)
 }
 
 // Open implements passerelle.Spool.
 func (s *spool) Open(sum string) (io.ReadCloser, error) {
-	r, err := s.shelf.open(sum)
+	r, err := s.shelf.open(sum, s.lies(sum))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open file %.64s: %w", sum, err)
 	}
 	return r, nil
 }
 
+// lies tells under what object a file lies, empty for its sum.
+func (s *spool) lies(sum string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.refs[sum].Object, s.pins[sum].object)
+}
+
 // has tells whether a file is kept now.
 func (s *spool) has(sum string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pins[sum] > 0 || s.refs[sum] > 0
+	return s.pins[sum].n > 0 || s.refs[sum].Refs > 0
 }
 
-// refer takes in committed numbers of references.
-func (s *spool) refer(refs map[string]int) {
+// refer takes in committed references.
+func (s *spool) refer(refs map[string]fileRefs) {
 	if len(refs) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for sum, n := range refs {
-		s.refs[sum] = n
-		if n == 0 {
+	for sum, f := range refs {
+		s.refs[sum] = f
+		if f.Refs == 0 {
 			delete(s.refs, sum)
 		}
 	}
@@ -174,7 +201,7 @@ func (s *spool) forget(sum string) {
 // between. A file that will not go is tried again at the next start; so is one
 // whose entry may be on disk after all, when its commit failed.
 func (s *spool) dropUnused(sum string) {
-	if s.pins[sum] == 0 && s.refs[sum] == 0 && !s.shut && !s.doubtful() {
+	if s.pins[sum].n == 0 && s.refs[sum].Refs == 0 && !s.shut && !s.doubtful() {
 		_ = s.shelf.remove(sum)
 	}
 }
@@ -193,7 +220,7 @@ func (s *spool) close() {
 }
 
 // sweep starts from the references on disk, and removes the files without one.
-func (s *spool) sweep(refs map[string]int) error {
+func (s *spool) sweep(refs map[string]fileRefs) error {
 	s.refer(refs)
 	sums, err := s.shelf.sweep()
 	if err != nil {
@@ -206,14 +233,14 @@ func (s *spool) sweep(refs map[string]int) error {
 }
 
 // referred reads the references on disk.
-func referred(r reader) (map[string]int, error) {
-	refs := map[string]int{}
+func referred(r reader) (map[string]fileRefs, error) {
+	refs := map[string]fileRefs{}
 	for k, v := range r.scan(fileBucket, nil, nil) {
 		f, err := decode[fileRefs](fileBucket, k, v)
 		if err != nil {
 			return nil, err
 		}
-		refs[string(k)] = f.Refs
+		refs[string(k)] = *f
 	}
 	return refs, nil
 }

@@ -60,15 +60,18 @@ type writer interface {
 }
 
 // backend keeps the tables. update is called by one goroutine; it returns nil
-// when everything written is durable, and an error when nothing is.
+// when everything written is durable, and an error when nothing is. It may run fn
+// more than once. committed is called before anybody else's later change is told.
 type backend interface {
 	view(fn func(reader) error) error
-	update(fn func(writer) error) error
+	update(fn func(writer) error, committed func()) error
 	// ready tells why nothing could be stored, nil if nothing is known of that.
 	ready() error
 	// doubtful tells whether a commit ended in a way that leaves open what a
 	// restart will find.
 	doubtful() bool
+	// copied is the database that a backup copies; nil for none.
+	copied() *bolt
 	close() error
 }
 

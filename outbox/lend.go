@@ -106,7 +106,7 @@ func (t *tx) sent(id, lend uint64, parts int, names []Name) (*record, error) {
 
 // Settle implements Store.
 func (s *engine) Settle(ctx context.Context, e *Entry, o Outcome) error {
-	follow, err := prepareEntries(o.Follow)
+	follow, err := prepareEntries(o.Follow, s.files.object)
 	if err == nil {
 		err = errors.Join(checkOutcome(o), checkNames(o.Names), checkLooks(o.Looks))
 	}

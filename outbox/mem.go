@@ -48,7 +48,7 @@ func (m *memory) view(fn func(reader) error) error {
 	return fn(t)
 }
 
-func (m *memory) update(fn func(writer) error) error {
+func (m *memory) update(fn func(writer) error, committed func()) error {
 	t, err := m.begin()
 	if err != nil {
 		return err
@@ -57,13 +57,15 @@ func (m *memory) update(fn func(writer) error) error {
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.now = t.roots
+	m.mu.Unlock()
+	committed()
 	return nil
 }
 
 func (m *memory) ready() error   { return nil }
 func (m *memory) doubtful() bool { return false }
+func (m *memory) copied() *bolt  { return nil }
 
 func (m *memory) close() error {
 	m.mu.Lock()

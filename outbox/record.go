@@ -30,8 +30,9 @@ type place struct {
 
 // fileRefs counts what keeps a file alive.
 type fileRefs struct {
-	Refs int   `json:"refs"` // entries that are not final
-	Size int64 `json:"size"` // bytes
+	Refs   int    `json:"refs"`             // entries that are not final
+	Size   int64  `json:"size"`             // bytes
+	Object string `json:"object,omitempty"` // what its shelf calls it, where that is not its sum
 }
 
 // tx is one operation at work: it decides what it can from what it reads, and
@@ -48,7 +49,7 @@ type tx struct {
 type news struct {
 	entries []step
 	looks   []step
-	files   map[string]int // references by sum
+	files   map[string]fileRefs // by sum
 }
 
 // readRecord reads an entry without its event.
@@ -79,12 +80,12 @@ func readEntry(r reader, id uint64) (*Entry, error) {
 type fresh struct {
 	record
 	event  []byte
-	sizes  map[string]int64 // of its files, by sum
-	stored Entry            // what became of it
+	files  map[string]fileRefs // as they are if nobody else refers to them
+	stored Entry               // what became of it
 }
 
-func newFresh(e *Entry) (*fresh, error) {
-	f := &fresh{record: record{Entry: *e}, sizes: map[string]int64{}}
+func newFresh(e *Entry, object func(sum string) string) (*fresh, error) {
+	f := &fresh{record: record{Entry: *e}, files: map[string]fileRefs{}}
 	f.Entry.Event, f.Decisions, f.Wrote = nil, slices.Clone(e.Decisions), slices.Clone(e.Wrote)
 	if e.Event == nil {
 		return nil, errors.New("an entry without an event")
@@ -95,10 +96,10 @@ func newFresh(e *Entry) (*fresh, error) {
 	}
 	f.event = raw
 	for _, file := range e.Event.Files {
-		if _, twice := f.sizes[file.Sum]; !twice && file.Sum != "" {
+		if _, twice := f.files[file.Sum]; !twice && file.Sum != "" {
 			f.Sums = append(f.Sums, file.Sum)
 		}
-		f.sizes[file.Sum] = file.Size
+		f.files[file.Sum] = fileRefs{Size: file.Size, Object: object(file.Sum)}
 	}
 	return f, f.startStatus()
 }
@@ -140,7 +141,7 @@ func (t *tx) addEntry(f *fresh, link *passerelle.Link) {
 	}
 	t.saveRecord(&r, "")
 	if !r.Status.Final() {
-		t.countFiles(r.Sums, f.sizes, 1)
+		t.countFiles(r.Sums, f.files, 1)
 	}
 }
 
@@ -166,22 +167,23 @@ func (t *tx) saveRecord(r *record, old Status) {
 }
 
 // countFiles moves the number of references to each file.
-func (t *tx) countFiles(sums []string, sizes map[string]int64, by int) {
+func (t *tx) countFiles(sums []string, unknown map[string]fileRefs, by int) {
 	for _, sum := range sums {
-		refs := &fileRefs{Size: sizes[sum]}
+		one := unknown[sum]
+		refs := &one
 		if old, err := load[fileRefs](t, fileBucket, []byte(sum)); err == nil {
 			refs = old
 		}
 		refs.Refs += by
-		if refs.Refs > 0 {
+		if refs.Refs = max(refs.Refs, 0); refs.Refs > 0 {
 			save(t, fileBucket, []byte(sum), refs)
 		} else {
 			t.del(fileBucket, []byte(sum))
 		}
 		if t.news.files == nil {
-			t.news.files = map[string]int{}
+			t.news.files = map[string]fileRefs{}
 		}
-		t.news.files[sum] = max(refs.Refs, 0)
+		t.news.files[sum] = *refs
 	}
 }
 

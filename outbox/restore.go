@@ -221,7 +221,7 @@ func (s *site) mend(p *parcel, o RestoreOptions) (*Restored, error) {
 	}
 	err = kv.view(p.check)
 	if err == nil {
-		err = kv.update(func(w writer) error { return (&tx{writer: w, now: restored.At}).comeBack(restored) })
+		err = kv.update(func(w writer) error { return (&tx{writer: w, now: restored.At}).comeBack(restored) }, func() {})
 	}
 	return restored, errors.Join(err, kv.close())
 }

@@ -120,7 +120,7 @@ func TestMissingEvent(t *testing.T) {
 	must(t, s.(*engine).kv.update(func(w writer) error {
 		w.del(eventBucket, numberKey(1))
 		return nil
-	}))
+	}, func() {}))
 	_, entry := s.Entry(ctx, 1)
 	_, next := s.Next(ctx, toPartner)
 	for what, err := range map[string]error{"entry": entry, "next": next} {

@@ -61,6 +61,8 @@ func (w weighed) size() int64 { return w.n }
 func (w weighed) keep() error { return nil }
 func (w weighed) drop()       {}
 
+func (w weighed) object() string { return "" }
+
 // parcel is a backup that is being read. What it holds is compared with what it
 // says of itself.
 type parcel struct {
