@@ -26,7 +26,7 @@ func (s *engine) Append(ctx context.Context, c *Change) error {
 		return wrap("append", err)
 	}
 	var written *passerelle.Link
-	err = s.do(ctx, "append", func(t *tx) (err error) {
+	err = s.ask(ctx, "append", func(t *tx) (err error) {
 		written, err = t.append(ready, s.files.has)
 		return err
 	})

@@ -46,6 +46,7 @@ func newBolt(db *bbolt.DB, path string) *bolt {
 func (b *bolt) close() error { return b.db.Close() }
 
 func (b *bolt) copied() *bolt { return b }
+func (b *bolt) hurry()        {}
 
 // view waits, where it saw a commit that is still being synced, for the end of
 // that: bbolt shows a head page that a power cut could take back, and what we
@@ -221,6 +222,12 @@ func (t *boltTx) bucket(name bucket) *bbolt.Bucket {
 	}
 	t.open[name] = b
 	return b
+}
+
+// ensure makes a table that is not there.
+func (t *boltTx) ensure(name bucket) error {
+	_, err := t.tx.CreateBucketIfNotExists([]byte(name))
+	return err
 }
 
 func (t *boltTx) get(b bucket, key []byte) []byte {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -139,7 +140,7 @@ func openFile(path string) (*bolt, error) {
 		if err := kv.check(file); err != nil {
 			return err
 		}
-		return kv.addKept()
+		return kv.addLater()
 	})
 	if err == nil {
 		return kv, nil
@@ -205,7 +206,7 @@ func (b *bolt) check(file *os.File) error {
 			return fmt.Errorf("%s is damaged: %w: %d of %d bytes (%s)", b.path, errTruncated, info.Size(), t.tx.Size(), restoreHint)
 		}
 		for _, name := range buckets() {
-			if name != keptBucket {
+			if !slices.Contains(later, name) {
 				t.bucket(name)
 			}
 		}
@@ -217,19 +218,28 @@ func (b *bolt) check(file *os.File) error {
 	})
 }
 
-// addKept makes the table that databases had not at first. It came without a
-// new schema, as a program that does not know it loses nothing by it.
-func (b *bolt) addKept() error {
-	there := false
+// later are the tables that databases had not at first. They came without a new
+// schema, as a program that does not know them loses nothing by it.
+var later = []bucket{keptBucket, leadBucket}
+
+// addLater makes them.
+func (b *bolt) addLater() error {
+	missing := false
 	err := b.view(func(r reader) error {
-		there = r.(*boltTx).tx.Bucket([]byte(keptBucket)) != nil
+		for _, name := range later {
+			missing = missing || r.(*boltTx).tx.Bucket([]byte(name)) == nil
+		}
 		return nil
 	})
-	if err != nil || there {
+	if err != nil || !missing {
 		return err
 	}
 	return b.update(func(w writer) error {
-		_, err := w.(*boltTx).tx.CreateBucket([]byte(keptBucket))
-		return err
+		for _, name := range later {
+			if err := w.(*boltTx).ensure(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, func() {})
 }

@@ -25,6 +25,7 @@ type op struct {
 // a timer, and answers all of it after one commit.
 type committer struct {
 	kv    backend
+	me    string      // see tx
 	learn func([]*op) // told of each commit, before those who asked for it
 	after func([]*op) // told after them
 
@@ -36,8 +37,8 @@ type committer struct {
 	gone  chan struct{}
 }
 
-func newCommitter(kv backend, learn, after func([]*op)) *committer {
-	c := &committer{kv: kv, learn: learn, after: after, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+func newCommitter(kv backend, me string, learn, after func([]*op)) *committer {
+	c := &committer{kv: kv, me: me, learn: learn, after: after, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	go c.run()
 	return c
 }
@@ -160,7 +161,7 @@ var errNothing = errors.New("nothing to commit")
 func (c *committer) try(batch []*op) error {
 	err := c.kv.update(func(w writer) error {
 		for _, o := range batch {
-			if err := o.run(w); err != nil {
+			if err := o.run(w, c.me); err != nil {
 				return &spoilError{err}
 			}
 		}
@@ -178,14 +179,14 @@ func (c *committer) try(batch []*op) error {
 // run applies one operation. An error that it returns before it wrote anything
 // is its own affair; any other spoils the transaction, and so does a panic,
 // which is what damaged pages end in.
-func (o *op) run(w writer) (err error) {
+func (o *op) run(w writer, me string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged tables, or a mistake of ours: %v", p)
 		}
 	}()
 	before := w.writes()
-	t := &tx{writer: w, now: o.now}
+	t := &tx{writer: w, now: o.now, me: me}
 	o.err, o.news = nil, news{}
 	o.err = o.apply(t)
 	o.news = t.news

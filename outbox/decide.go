@@ -44,7 +44,7 @@ func (s *engine) decide(ctx context.Context, verb string, id uint64, d Decision,
 	}
 	d.Verb = verb
 	var decided *Entry
-	err := s.do(ctx, verb, func(t *tx) error {
+	err := s.ask(ctx, verb, func(t *tx) error {
 		decided = nil
 		e, err := readEntry(t, id)
 		if err != nil {

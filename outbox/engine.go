@@ -18,26 +18,41 @@ type engine struct {
 	queue  *lanes // entries, by destination and link
 	looks  *lanes // hints, each a lane of its own
 	files  *spool
+	shared *sharing // nil: no other gateway writes here
 }
 
 // open reads what is not final into memory, and starts the committer.
 func open(kv backend, bytes shelf) (*engine, error) {
 	s := &engine{kv: kv, queue: newLanes(), looks: newLanes(), files: newSpool(bytes, kv.doubtful)}
-	if err := s.recover(); err != nil {
+	me := ""
+	err := s.recover()
+	if r, ok := kv.(*replicated); ok {
+		me, err = r.me, r.tell(s.hear, s.remember)
+	}
+	if err != nil {
 		return nil, errors.Join(err, kv.close())
 	}
-	s.commit = newCommitter(kv, s.learn, s.tidy)
+	s.commit = newCommitter(kv, me, s.learn, s.tidy)
 	return s, nil
 }
 
-// recover takes back the loans that a crash cut short, and rebuilds memory.
+// recover takes back the loans that a crash cut short, and rebuilds memory. Where
+// several gateways share the store, a loan may be another's: see Lead.
 func (s *engine) recover() error {
+	if _, shared := s.kv.(*replicated); shared {
+		return nil
+	}
 	if err := s.kv.update(recallLoans, func() {}); err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
+	return s.remember(s.kv)
+}
+
+// remember reads what is not final into memory.
+func (s *engine) remember(from backend) error {
 	var entries, looks []step
 	refs := map[string]fileRefs{}
-	err := s.kv.view(func(r reader) error {
+	err := from.view(func(r reader) error {
 		var errs [3]error
 		entries, errs[0] = queued(r)
 		looks, errs[1] = lookSteps(r)
@@ -106,14 +121,20 @@ func within(t time.Time) time.Time {
 
 // learn brings memory up to what a commit made true.
 func (s *engine) learn(batch []*op) {
-	var entries, looks []step
+	var all news
 	for _, o := range batch {
-		entries = append(entries, o.news.entries...)
-		looks = append(looks, o.news.looks...)
+		all.entries = append(all.entries, o.news.entries...)
+		all.looks = append(all.looks, o.news.looks...)
 		s.files.refer(o.news.files)
 	}
-	s.queue.learn(entries)
-	s.looks.learn(looks)
+	s.hear(all)
+}
+
+// hear brings memory up to what anybody committed.
+func (s *engine) hear(n news) {
+	s.files.refer(n.files)
+	s.queue.learn(n.entries)
+	s.looks.learn(n.looks)
 }
 
 // tidy removes the files that a commit left without a reference.
@@ -134,6 +155,26 @@ func (s *engine) do(ctx context.Context, verb string, apply func(*tx) error) err
 		return err
 	}
 	return wrap(verb, s.commit.do(apply))
+}
+
+// ask is do for one who cannot wait for ever: where the servers of a shared store
+// do not answer, he is told that nobody knows what became of it, which is settled
+// when they do.
+func (s *engine) ask(ctx context.Context, verb string, apply func(*tx) error) error {
+	if s.shared == nil {
+		return s.do(ctx, verb, apply)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.do(ctx, verb, apply) }() // ends with the commit, or with Close
+	patience := time.NewTimer(s.shared.patience)
+	defer patience.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-patience.C:
+		return fmt.Errorf("outbox: %s: not known to be stored after %v: %w (say it again: what was stored is known then)", verb, s.shared.patience,
+			cmp.Or(s.kv.ready(), errors.New("the servers are slow")))
+	}
 }
 
 // view reads at one moment.
@@ -210,6 +251,11 @@ func (s *engine) Files() passerelle.Spool { return s.files }
 
 // Close implements Store.
 func (s *engine) Close() error {
+	if s.shared != nil {
+		s.shared.end()
+		s.shared.gone.Wait()
+		defer time.AfterFunc(s.shared.patience, s.kv.hurry).Stop()
+	}
 	s.queue.close()
 	s.looks.close()
 	s.commit.close()

@@ -22,7 +22,7 @@ func (s *engine) Keep(ctx context.Context, key, value string) error {
 	if key == "" || len(key) > longestKey {
 		return fmt.Errorf("outbox: keep: the key %.40q of %d bytes (1 to %d work)", key, len(key), longestKey)
 	}
-	return s.do(ctx, "keep", func(t *tx) error {
+	return s.ask(ctx, "keep", func(t *tx) error {
 		if old := t.get(keptBucket, []byte(key)); value == "" && old != nil {
 			t.del(keptBucket, []byte(key))
 		} else if value != string(old) {

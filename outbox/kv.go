@@ -26,6 +26,7 @@ const (
 	fileBucket   bucket = "files"   // sum → fileRefs
 	lookBucket   bucket = "looks"   // contract, side, key → Look
 	keptBucket   bucket = "kept"    // key → value, as Keep was given it
+	leadBucket   bucket = "leads"   // contract → Leader, where several gateways share the store
 	schemaKey           = "schema"
 	ownCounter          = "own"   // the last own number given
 	entryCounter        = "entry" // the last entry id given
@@ -35,7 +36,7 @@ const (
 
 func buckets() []bucket {
 	return []bucket{metaBucket, linkBucket, keyBucket, nameBucket, entryBucket, eventBucket,
-		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket}
+		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket, leadBucket}
 }
 
 // reader reads ordered tables as they were at one moment. What it returns is
@@ -70,6 +71,8 @@ type backend interface {
 	// doubtful tells whether a commit ended in a way that leaves open what a
 	// restart will find.
 	doubtful() bool
+	// hurry ends what waits for other machines: the store closes.
+	hurry()
 	// copied is the database that a backup copies; nil for none.
 	copied() *bolt
 	close() error

@@ -53,6 +53,9 @@ func (s *engine) lend(ctx context.Context, id uint64) (*Entry, error) {
 
 func (t *tx) lend(id uint64) (*record, error) {
 	r, err := readRecord(t, id)
+	if err == nil {
+		err = t.leads(r.Contract)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (t *tx) loan(id, lend uint64) (*record, error) {
 	if r.Status != Lent || r.Lend != lend {
 		return nil, ErrLost
 	}
-	return r, nil
+	return r, t.leads(r.Contract)
 }
 
 // Sent implements Store.

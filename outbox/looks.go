@@ -13,7 +13,7 @@ func (s *engine) Look(ctx context.Context, l Look) error {
 	if err := checkLooks([]Look{l}); err != nil {
 		return wrap("look", err)
 	}
-	return s.do(ctx, "look", func(t *tx) error {
+	return s.ask(ctx, "look", func(t *tx) error {
 		t.addLooks([]Look{l})
 		return nil
 	})
@@ -101,6 +101,9 @@ func (s *engine) Looked(ctx context.Context, l *Look, again time.Time, failure e
 		known, err := load[Look](t, lookBucket, k)
 		if err != nil {
 			return fmt.Errorf("%s %s %s: %w", l.Contract, l.Side, l.Key, err)
+		}
+		if err := t.leads(l.Contract); err != nil {
+			return err
 		}
 		t.looked(known, l.Count, again, failure)
 		return nil

@@ -66,6 +66,7 @@ func (m *memory) update(fn func(writer) error, committed func()) error {
 func (m *memory) ready() error   { return nil }
 func (m *memory) doubtful() bool { return false }
 func (m *memory) copied() *bolt  { return nil }
+func (m *memory) hurry()         {}
 
 func (m *memory) close() error {
 	m.mu.Lock()

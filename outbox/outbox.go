@@ -185,6 +185,12 @@ type Stats struct {
 	Due        map[Dest]time.Time
 	LooksDue   map[Dest]time.Time
 	Committing time.Time
+	// Led are the contracts that this gateway leads, nil for all: of the others it
+	// lends nothing, whatever is due.
+	Led map[string]bool
+	// Rejected counts the commits that had to be decided again because another
+	// gateway's came first.
+	Rejected int
 }
 
 // The errors that callers ask about with errors.Is.
@@ -239,6 +245,16 @@ type Store interface {
 	// it is on disk; "" removes it.
 	Kept(ctx context.Context, key string) (string, error)
 	Keep(ctx context.Context, key, value string) error
+
+	// Lead waits until this gateway is the one that works for a contract: the one
+	// to which its entries and hints are lent. The term ends by itself when that is
+	// not certain any more, and looks at the clock each time its Err is asked: ask
+	// right before each write to a tool. resign ends it, and lets another gateway
+	// lead at once: call it when all that was under way has come to its end. Of a
+	// store that only one gateway uses, a term never ends.
+	Lead(ctx context.Context, contract string) (term context.Context, resign func(), err error)
+	// Leaders tells who leads, by contract; nobody in a store of one gateway.
+	Leaders(ctx context.Context) (map[string]Leader, error)
 
 	Stats(ctx context.Context) (*Stats, error)
 	// Ready returns nil while changes and files can be stored, else what is wrong

@@ -159,6 +159,12 @@ func (s *engine) Stats(ctx context.Context) (*Stats, error) {
 		LooksDue:      s.looks.due(),
 		Committing:    s.commit.since(),
 	}
+	if s.shared != nil {
+		st.Led = s.shared.leading()
+	}
+	if r, ok := s.kv.(*replicated); ok {
+		st.Rejected = r.rejections()
+	}
 	s.queue.tell(st)
 	st.LooksAt = s.looks.sizes()
 	for _, n := range st.LooksAt {

@@ -42,6 +42,7 @@ type fileRefs struct {
 type tx struct {
 	writer
 	now  time.Time
+	me   string // this gateway among those that share the store; empty if none does
 	news news
 }
 
@@ -159,10 +160,16 @@ func (t *tx) saveRecord(r *record, old Status) {
 		t.countFiles(r.Sums, nil, -1)
 	}
 	if wasQueued || !r.Status.Final() {
-		t.news.entries = append(t.news.entries, step{
-			dest: Dest{r.Contract, r.To}, lane: r.Link, freed: r.Status != Waiting,
-			item: item{id: r.ID, status: r.Status, before: r.Before, created: r.Created},
-		})
+		t.news.entries = append(t.news.entries, r.step())
+	}
+}
+
+// step is what the lanes learn of an entry. One that is lent, or out of its lane,
+// ends whoever had taken it.
+func (r *record) step() step {
+	return step{
+		dest: Dest{r.Contract, r.To}, lane: r.Link, freed: r.Status != Waiting,
+		item: item{id: r.ID, status: r.Status, before: r.Before, created: r.Created},
 	}
 }
 

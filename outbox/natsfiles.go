@@ -1,0 +1,99 @@
+package outbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// objects is a shelf in an object store of NATS. Each file that comes in has a
+// name of its own, whatever its bytes are, so that no gateway removes what another
+// is about to refer to; tidying up is done later, by one of them (sweepObjects).
+type objects struct {
+	ctx    context.Context // ends with the store
+	files  jetstream.ObjectStore
+	copies jetstream.ObjectStore
+
+	unused map[string]bool // that the last tidying found without a reference
+}
+
+// putFor is how long one file may take to reach the servers.
+const putFor = 2 * time.Minute
+
+func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
+	ctx, cancel := context.WithTimeout(ctx, putFor)
+	defer cancel()
+	defer context.AfterFunc(o.ctx, cancel)()
+	st := &stagedObject{to: o, name: nuid.Next(), hash: sha256.New()}
+	info, err := o.files.Put(ctx, jetstream.ObjectMeta{Name: st.name}, io.TeeReader(&patient{ctx, r}, st.hash))
+	if err != nil {
+		return nil, err
+	}
+	st.n = int64(info.Size) // bytes that were read: below 2^63
+	return st, nil
+}
+
+type stagedObject struct {
+	to   *objects
+	name string
+	hash hash.Hash
+	n    int64
+}
+
+func (s *stagedObject) sum() string    { return hex.EncodeToString(s.hash.Sum(nil)) }
+func (s *stagedObject) size() int64    { return s.n }
+func (s *stagedObject) keep() error    { return nil } // it is there since it was staged
+func (s *stagedObject) object() string { return s.name }
+func (s *stagedObject) drop()          {} // tidied up later
+
+func (o *objects) open(_, object string) (io.ReadCloser, error) {
+	if object == "" {
+		return nil, errGone
+	}
+	r, err := o.files.Get(o.ctx, object)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, errGone
+	}
+	return r, err
+}
+
+func (o *objects) remove(string) error      { return nil } // tidied up later
+func (o *objects) sweep() ([]string, error) { return nil, nil }
+
+// tidy removes the objects that had no reference this time and the time before:
+// between the two lies longer than any message takes from its file to its entry.
+func (o *objects) tidy(ctx context.Context, referred map[string]fileRefs) (removed int, err error) {
+	used := map[string]bool{}
+	for _, f := range referred {
+		used[f.Object] = true
+	}
+	all, err := o.files.List(ctx)
+	if errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	unused := map[string]bool{}
+	for _, f := range all {
+		switch {
+		case used[f.Name]:
+		case o.unused[f.Name]:
+			if err := o.files.Delete(ctx, f.Name); err != nil {
+				return removed, err
+			}
+			removed++
+		default:
+			unused[f.Name] = true
+		}
+	}
+	o.unused = unused
+	return removed, nil
+}

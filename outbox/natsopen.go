@@ -1,0 +1,386 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// NATSOptions say where the shared store of several gateways is. Zero fields take
+// the defaults.
+type NATSOptions struct {
+	URLs        []string // of servers, nats:// or tls://; one that answers is enough to begin
+	Credentials string   // the file of the account's credentials, if the servers want one
+	CA          string   // PEM file of the authority that signs the servers' certificates
+	Cert, Key   string   // PEM files of our own certificate
+	Stream      string   // default passerelle; two stores on the same servers need two names
+	Domain      string   // of JetStream, if the servers have one
+	Replicas    int      // servers that keep each change: 1, 3 or 5; default 3
+	Dir         string   // of this gateway's replica: a folder of its own
+	Name        string   // of this gateway, for people; default: the host's name
+	// Lease is how long a gateway may work for a contract after it last said that it
+	// does; default 10 s. Grace is how long its successor waits beyond that: the
+	// longest time that a request of it may still be under way. Default 60 s.
+	Lease, Grace time.Duration
+	// Patience is how long a change waits for servers that do not answer before its
+	// caller is told that its outcome is unknown; default 5 s.
+	Patience time.Duration
+}
+
+func (o NATSOptions) withDefaults() NATSOptions {
+	if o.Stream == "" {
+		o.Stream = "passerelle"
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 3
+	}
+	if o.Name == "" {
+		o.Name, _ = os.Hostname() // unknown: it has none
+	}
+	for d, byDefault := range map[*time.Duration]time.Duration{&o.Lease: 10 * time.Second, &o.Grace: time.Minute, &o.Patience: 5 * time.Second} {
+		if *d == 0 {
+			*d = byDefault
+		}
+	}
+	return o
+}
+
+func (o *NATSOptions) logSubject() string  { return o.Stream + ".log" }
+func (o *NATSOptions) partSubject() string { return o.Stream + ".part" }
+func (o *NATSOptions) servers() string     { return strings.Join(o.URLs, ", ") }
+func (o *NATSOptions) path() string        { return filepath.Join(o.Dir, "replica.db") }
+func (o *NATSOptions) markPath() string    { return filepath.Join(o.Dir, "replica.open") }
+
+// OpenNATS opens the store that several gateways share, on the JetStream of NATS
+// servers, and makes it if there is none. It returns once this gateway's replica
+// holds everything that was acknowledged so far, or with an error when ctx ends.
+//
+// Beyond what every Store promises: what is acknowledged was accepted by a
+// majority of the servers of its stream (whether each of them had synced it to its
+// disk is a setting of theirs, sync_interval); a reading sees everything that was
+// acknowledged before it, by any gateway; entries are lent only to the gateway that
+// leads their contract (Lead).
+func OpenNATS(ctx context.Context, o NATSOptions) (Store, error) {
+	o = o.withDefaults()
+	b, shelf, err := openReplicated(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: open: %w", err)
+	}
+	s, err := open(b, shelf)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: open: %w", err)
+	}
+	s.share(b, shelf)
+	return s, nil
+}
+
+// openReplicated connects, and brings the replica up to the log's end.
+func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	nc, err := connect(&o)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &replicated{o: o, nc: nc, me: nuid.Next(), moved: make(chan struct{})}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	shelf, err := b.begin(ctx)
+	if err != nil {
+		b.cancel()
+		b.gone.Wait()
+		nc.Close()
+		if b.replica != nil {
+			err = errors.Join(err, b.replica.close())
+		}
+		return nil, nil, err
+	}
+	return b, shelf, nil
+}
+
+func connect(o *NATSOptions) (*nats.Conn, error) {
+	if len(o.URLs) == 0 {
+		return nil, errors.New("no NATS server is named (nats://host:4222)")
+	}
+	opts := []nats.Option{nats.Name("passerelle " + o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(tryPause), nats.ReconnectBufSize(-1),
+		nats.Timeout(2 * time.Second), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2)}
+	if o.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(o.Credentials))
+	}
+	if o.CA != "" {
+		opts = append(opts, nats.RootCAs(o.CA))
+	}
+	if o.Cert != "" {
+		opts = append(opts, nats.ClientCert(o.Cert, o.Key))
+	}
+	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (are the servers up, and is this gateway let in?)", o.servers(), err)
+	}
+	return nc, nil
+}
+
+// begin finds or makes the stream, the buckets and the replica.
+func (b *replicated) begin(ctx context.Context) (*objects, error) {
+	var err error
+	if b.js, err = b.jetStream(); err != nil {
+		return nil, err
+	}
+	if err := b.openStream(ctx); err != nil {
+		return nil, err
+	}
+	files, err := b.bucket(ctx, "files", "attachments of events that are not final")
+	if err != nil {
+		return nil, err
+	}
+	copies, err := b.bucket(ctx, "copies", "copies of a replica, where the log begins anew")
+	if err != nil {
+		return nil, err
+	}
+	if err := b.openReplica(ctx, copies); err != nil {
+		return nil, err
+	}
+	b.gone.Go(b.follow)
+	for { // a long log takes longer than one asking
+		err := b.fresh()
+		if err == nil {
+			return &objects{ctx: b.ctx, files: files, copies: copies}, nil
+		}
+		if _, broken := b.at(); broken != nil || ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (b *replicated) jetStream() (jetstream.JetStream, error) {
+	if b.o.Domain != "" {
+		return jetstream.NewWithDomain(b.nc, b.o.Domain)
+	}
+	return jetstream.New(b.nc)
+}
+
+// storeKey is where the stream keeps the name of the store that it holds: made
+// once, so that a replica knows its own log.
+const storeKey = "passerelle.store"
+
+// openStream finds the log or makes it. It has no limits: what is not needed any
+// more, we remove.
+func (b *replicated) openStream(ctx context.Context) error {
+	cfg := jetstream.StreamConfig{Name: b.o.Stream, Description: "the outbox of Passerelle: nobody else may publish here", Subjects: []string{b.o.logSubject(), b.o.partSubject()},
+		Storage: jetstream.FileStorage, Replicas: b.o.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true, Duplicates: 2 * time.Minute,
+		Metadata: map[string]string{storeKey: nuid.Next()}}
+	var err error
+	for { // a cluster that just began has no leader yet
+		if b.stream, err = b.findStream(ctx, cfg); err == nil {
+			return nil
+		}
+		if !sleep(ctx, tryPause) || isFinal(err) {
+			return fmt.Errorf("the stream %s: %w", b.o.Stream, err)
+		}
+	}
+}
+
+// isFinal tells an error of JetStream's that asking again does not change.
+func isFinal(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code != 503 && api.ErrorCode != jetstream.JSErrCodeStreamNotFound
+}
+
+func (b *replicated) findStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	s, err := b.js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = b.js.CreateStream(ctx, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	has := s.CachedInfo().Config
+	cfg.Metadata = has.Metadata
+	if has.Metadata[storeKey] == "" {
+		return nil, fmt.Errorf("%w: there is a stream of that name which is no outbox of ours (name another)", &jetstream.APIError{Code: 400})
+	}
+	if has.Replicas != cfg.Replicas || has.MaxAge != 0 || has.MaxMsgs > 0 || has.MaxBytes > 0 || has.Discard != cfg.Discard {
+		return b.js.UpdateStream(ctx, cfg)
+	}
+	return s, nil
+}
+
+// bucket finds or makes an object store.
+func (b *replicated) bucket(ctx context.Context, name, what string) (jetstream.ObjectStore, error) {
+	cfg := jetstream.ObjectStoreConfig{Bucket: b.o.Stream + "-" + name, Description: what, Storage: jetstream.FileStorage, Replicas: b.o.Replicas}
+	for {
+		try, cancel := context.WithTimeout(ctx, tryFor)
+		os, err := b.js.ObjectStore(try, cfg.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			os, err = b.js.CreateOrUpdateObjectStore(try, cfg)
+		}
+		cancel()
+		if err == nil {
+			return os, nil
+		}
+		if !sleep(ctx, tryPause) || isFinal(err) {
+			return nil, fmt.Errorf("the bucket %s: %w", cfg.Bucket, err)
+		}
+	}
+}
+
+// openReplica opens the replica that is there, if it can be relied upon and the
+// log goes on where it ends; else one from the newest copy.
+func (b *replicated) openReplica(ctx context.Context, copies jetstream.ObjectStore) error {
+	if err := b.o.trust(); err != nil {
+		return err
+	}
+	path := b.o.path()
+	if _, err := os.Stat(path); err == nil {
+		if err := b.useReplica(path); err != nil {
+			return err
+		}
+		ok, err := b.continues(ctx)
+		if ok || err != nil {
+			return err
+		}
+		if err := b.replica.close(); err != nil {
+			return err
+		}
+		b.replica = nil
+	}
+	if err := b.newReplica(ctx, copies); err != nil {
+		return err
+	}
+	ok, err := b.continues(ctx)
+	if err == nil && !ok {
+		err = fmt.Errorf("the log begins after what the newest copy of a replica holds (batch %d): neither is whole (docs/operations.md: when the servers lost something)", b.position)
+	}
+	return err
+}
+
+func (b *replicated) useReplica(path string) error {
+	kv, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	kv.db.NoSync = true // the log has it
+	b.replica = kv
+	store := b.stream.CachedInfo().Config.Metadata[storeKey]
+	return kv.update(func(w writer) error {
+		switch is := string(w.get(metaBucket, []byte(storeKey))); is {
+		case "":
+			w.put(metaBucket, []byte(storeKey), []byte(store))
+		case store:
+		default:
+			return fmt.Errorf("%s is the replica of another stream than %s: that one was made anew, or this folder is another gateway's (look which is right; move the folder away to begin on this stream)", b.o.path(), b.o.Stream)
+		}
+		b.position = number(w.get(metaBucket, []byte(positionKey)))
+		b.seen = b.position
+		return nil
+	}, func() {})
+}
+
+// continues tells whether the log goes on right where the replica ends. A replica
+// that is ahead of the log is an error: the servers lost what they acknowledged.
+func (b *replicated) continues(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*tryFor)
+	defer cancel()
+	for {
+		last, err := b.stream.GetLastMsgForSubject(ctx, b.o.logSubject())
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return b.position == 0, b.ahead(0)
+		case err == nil && last.Sequence <= b.position:
+			return last.Sequence == b.position, b.ahead(last.Sequence)
+		case err == nil:
+			info, err := b.stream.Info(ctx)
+			if err != nil {
+				return false, err
+			}
+			// The last batch that a copy holds is never removed: what comes after it is there.
+			return info.State.FirstSeq <= max(b.position, 1), nil
+		case !sleep(ctx, tryPause):
+			return false, err
+		}
+	}
+}
+
+func (b *replicated) ahead(last uint64) error {
+	if last >= b.position {
+		return nil
+	}
+	return fmt.Errorf("the stream %s ends at batch %d, and this replica holds batch %d: the servers lost changes that they had acknowledged (docs/operations.md: when the servers lost something)", b.o.Stream, last, b.position)
+}
+
+// newReplica puts the newest copy, or an empty replica, where ours shall be.
+func (b *replicated) newReplica(ctx context.Context, copies jetstream.ObjectStore) error {
+	path := b.o.path()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	name, err := newestCopy(ctx, copies)
+	if err != nil {
+		return err
+	}
+	stage := path + ".new"
+	if name == "" {
+		err = errors.Join(os.RemoveAll(stage), initialize(stage))
+	} else {
+		err = fetchCopy(ctx, copies, name, stage)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(stage, path); err != nil {
+		return err
+	}
+	return b.useReplica(path)
+}
+
+func fetchCopy(ctx context.Context, copies jetstream.ObjectStore, name, path string) error {
+	from, err := copies.Get(ctx, name)
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", name, err)
+	}
+	defer from.Close()
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from) // ends with an error unless its digest is right
+	if err = errors.Join(err, to.Close()); err != nil {
+		return fmt.Errorf("copy %s: %w", name, err)
+	}
+	return nil
+}
+
+// trust removes a replica that the machine went down with: it was never synced.
+// One that only its process left is whole.
+func (o *NATSOptions) trust() error {
+	now := bootID()
+	mark, err := os.ReadFile(o.markPath())
+	if err == nil && (string(mark) != now || now == "") {
+		err = os.Remove(o.path())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(o.markPath(), []byte(now), 0o600)
+}
+
+// unmark says that the replica was closed and synced.
+func (o *NATSOptions) unmark() error { return os.Remove(o.markPath()) }
+
+// bootID names this run of the machine; empty where nothing tells.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // Linux only
+	return strings.TrimSpace(string(id))
+}
