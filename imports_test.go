@@ -42,7 +42,6 @@ var rules = map[string][]string{
 var modules = map[string][]string{
 	"go.etcd.io/bbolt":                    {"outbox"},
 	"github.com/nats-io/nats.go":          {"outbox"},
-	"github.com/nats-io/nuid":             {"outbox"},
 	"github.com/go-resty/resty/v2":        {"adapters/jira"},
 	"github.com/tidwall/gjson":            {"internal/trial", "adapters/agent", "adapters/itop", "adapters/jira", "internal/scenario", "internal/conversation"},
 	"github.com/tidwall/sjson":            {"adapters/agent", "adapters/jira", "adapters/itop"},

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 // objects is a shelf in an object store of NATS. Each file that comes in has a
@@ -31,7 +31,7 @@ func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
 	ctx, cancel := context.WithTimeout(ctx, putFor)
 	defer cancel()
 	defer context.AfterFunc(o.ctx, cancel)()
-	st := &stagedObject{to: o, name: nuid.Next(), hash: sha256.New()}
+	st := &stagedObject{to: o, name: rand.Text(), hash: sha256.New()}
 	info, err := o.files.Put(ctx, jetstream.ObjectMeta{Name: st.name}, io.TeeReader(&patient{ctx, r}, st.hash))
 	if err != nil {
 		return nil, err

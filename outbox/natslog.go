@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 const (
@@ -108,7 +108,7 @@ func (b *replicated) attempt(fn func(writer) error, committed func()) (before ui
 	if broken != nil {
 		return 0, "", broken
 	}
-	batch = b.me + "." + nuid.Next()
+	batch = b.me + "." + rand.Text()
 	seq := uint64(0)
 	err = b.replica.update(func(w writer) error {
 		rec := &recorder{writer: w}

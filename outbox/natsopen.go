@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 // NATSOptions say where the shared store of several gateways is. Zero fields take
@@ -93,7 +93,7 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &replicated{o: o, nc: nc, me: nuid.Next(), moved: make(chan struct{})}
+	b := &replicated{o: o, nc: nc, me: rand.Text(), moved: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	shelf, err := b.begin(ctx)
 	if err != nil {
@@ -178,7 +178,7 @@ const storeKey = "passerelle.store"
 func (b *replicated) openStream(ctx context.Context) error {
 	cfg := jetstream.StreamConfig{Name: b.o.Stream, Description: "the outbox of Passerelle: nobody else may publish here", Subjects: []string{b.o.logSubject(), b.o.partSubject()},
 		Storage: jetstream.FileStorage, Replicas: b.o.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true, Duplicates: 2 * time.Minute,
-		Metadata: map[string]string{storeKey: nuid.Next()}}
+		Metadata: map[string]string{storeKey: rand.Text()}}
 	var err error
 	for { // a cluster that just began has no leader yet
 		if b.stream, err = b.findStream(ctx, cfg); err == nil {
