@@ -187,7 +187,7 @@ func openAgent(s *Agent, t Terms) (*Adapter, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	way.DisableKeepAlives = true // a connection that it closes while idle would leave an outcome unknown
-	out, err := agent.New(agent.Config{Contract: t.Contract, Side: t.Side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout, Transport: way})
+	out, err := agent.New(agent.Config{Contract: t.Contract, Side: t.Side, URL: s.URL, AuthURL: s.AuthURL, User: s.User, Password: password, Form: s.Form, Timeout: s.Timeout, Transport: &fenced{way}})
 	if err != nil {
 		return nil, err
 	}
@@ -208,9 +208,11 @@ func openITop(s *ITop, t Terms) (*itop.ITop, error) {
 	if cfg.Accounts, err = readAccounts(s.Accounts); err != nil {
 		return nil, err
 	}
-	if cfg.Transport, err = s.transport(s.BaseURL); err != nil {
+	way, err := s.transport(s.BaseURL)
+	if err != nil {
 		return nil, err
 	}
+	cfg.Transport = &fenced{way}
 	return itop.New(cfg)
 }
 
@@ -261,7 +263,7 @@ func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error
 	if err != nil {
 		return nil, err
 	}
-	return jira.New(cfg, jira.Transport(way), jira.Elsewhere(elsewhere))
+	return jira.New(cfg, jira.Transport(&fenced{way}), jira.Elsewhere(elsewhere))
 }
 
 func readAll(refs []SecretRef) ([]passerelle.Secret, error) {

@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"passerelle"
 )
 
 // TLS is what a connection to a tool needs beside the authorities that the
@@ -58,6 +60,20 @@ func (t TLS) transport(address string) (*http.Transport, error) {
 		return nil, err
 	}
 	return way(c, nearby(address)), nil
+}
+
+// fenced sends no request for work that another gateway may have taken over.
+type fenced struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (f *fenced) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := passerelle.Held(r.Context()); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close() // as a RoundTripper must
+		}
+		return nil, fmt.Errorf("not sent: %w", err)
+	}
+	return f.next.RoundTrip(r)
 }
 
 // elsewhere is the way to another host than the tool's own, where a Jira may

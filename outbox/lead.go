@@ -240,6 +240,14 @@ func (t *term) Err() error {
 	return nil
 }
 
+// Value implements context.Context: what works under the term may ask passerelle.Held.
+func (t *term) Value(key any) any {
+	if key == (passerelle.Fence{}) {
+		return t.Err
+	}
+	return t.Context.Value(key)
+}
+
 // ring ends the term when its lease is over.
 func (t *term) ring() {
 	if t.Err() != nil {

@@ -248,8 +248,7 @@ type Store interface {
 
 	// Lead waits until this gateway is the one that works for a contract: the one
 	// to which its entries and hints are lent. The term ends by itself when that is
-	// not certain any more, and looks at the clock each time its Err is asked: ask
-	// right before each write to a tool. resign ends it, and lets another gateway
+	// not certain any more; ask passerelle.Held right before each write to a tool. resign ends it, and lets another gateway
 	// lead at once: call it when all that was under way has come to its end. Of a
 	// store that only one gateway uses, a term never ends.
 	Lead(ctx context.Context, contract string) (term context.Context, resign func(), err error)

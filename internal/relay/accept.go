@@ -187,7 +187,9 @@ func (j *judgement) all(events []*passerelle.Event) error {
 }
 
 func (j *judgement) one(e *passerelle.Event) error {
-	if j.racing(e) || j.isHint(e) {
+	if racing, err := j.racing(e); err != nil {
+		return err
+	} else if racing || j.isHint(e) {
 		j.lookAgain(e)
 		return nil
 	}

@@ -13,8 +13,8 @@ import (
 	"passerelle/outbox"
 )
 
-// worker delivers to one destination, one message at a time.
-func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
+// worker delivers to one destination, one message at a time, until ctx ends.
+func (r *Relay) worker(ctx, term context.Context, dest outbox.Dest) {
 	g := r.gates[dest]
 	for {
 		if !g.enter(ctx) {
@@ -34,20 +34,17 @@ func (r *Relay) worker(ctx context.Context, dest outbox.Dest) {
 		}
 		// What was lent is finished even when ctx ends: a graceful stop loses
 		// nothing and leaves no outcome unknown.
-		r.carry(ctx, dest, e)
+		r.carry(ctx, term, dest, e)
 	}
 }
 
-// carry brings one loan to its end, even when stop ends.
-func (r *Relay) carry(stop context.Context, dest outbox.Dest, e *outbox.Entry) {
-	ctx := context.WithoutCancel(stop)
+// carry brings one loan to its end, even when stop ends; not when the term does.
+func (r *Relay) carry(stop, ctx context.Context, dest outbox.Dest, e *outbox.Entry) {
 	defer r.progress.begin("entry "+strconv.FormatUint(e.ID, 10), dest)()
 	defer r.locks.lock(lockKey(dest, e.Link))()
 	if l, err := r.Store.Find(ctx, e.Contract, passerelle.Broker, e.Link); err == nil { // the delivery tells of an error
 		key := ticketKey(dest, l)
 		defer r.locks.lock(key)()
-		r.writing.Store(key, e.Event)
-		defer r.writing.Delete(key)
 	}
 	d := &delivery{r: r, ctx: ctx, dest: dest, e: e, tool: r.Tools[dest]}
 	var o outbox.Outcome
@@ -57,7 +54,7 @@ func (r *Relay) carry(stop context.Context, dest outbox.Dest, e *outbox.Entry) {
 	} else {
 		o = d.safely()
 	}
-	persist(stop, func() error { return r.Store.Settle(ctx, e, o) }, func(err error) {
+	persist(stop, func() error { return r.Store.Settle(context.WithoutCancel(ctx), e, o) }, func(err error) {
 		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
 	})
 	level := r.Log.Info
@@ -235,7 +232,6 @@ func (d *delivery) part(m *passerelle.Message, i int) error {
 			return err
 		}
 	}
-	d.r.writing.Store(ticketKey(d.dest, d.link), m)
 	start := time.Now()
 	receipt, err := d.tool.Out.Deliver(d.ctx, m, d.r.Store.Files())
 	d.r.Metrics.seconds.WithLabelValues(d.dest.Contract, string(d.dest.Side)).Observe(time.Since(start).Seconds())

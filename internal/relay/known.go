@@ -110,31 +110,48 @@ func (j *judgement) repeated(e *passerelle.Event) (bool, error) {
 
 // racing tells of a pushed journal entry with the very words that we are
 // writing to that ticket just now: most likely our own, whose name is not noted
-// yet (R17). The ticket is read again afterwards, which tells.
-func (j *judgement) racing(e *passerelle.Event) bool {
+// yet (R17). The ticket is read again afterwards, which tells. Whoever writes may be
+// another gateway: the loans in the store tell.
+func (j *judgement) racing(e *passerelle.Event) (bool, error) {
 	dest := outbox.Dest{Contract: j.c.Name, Side: e.From}
 	journal := e.Kind == passerelle.PublicLog || e.Kind == passerelle.PrivateLog
 	if !journal || e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
-		return false // a create shows the newest entry too, whoever wrote it
+		return false, nil // a create shows the newest entry too, whoever wrote it
 	}
-	ours, ok := j.r.writing.Load(ticketKey(dest, j.link))
-	if !ok {
-		return false
+	for ours, err := range j.r.Store.Entries(j.ctx, outbox.Query{Contract: j.c.Name, Status: []outbox.Status{outbox.Lent}}) {
+		if err != nil {
+			return false, err
+		}
+		if ours.To != e.From {
+			continue
+		}
+		link, err := j.r.Store.Find(j.ctx, j.c.Name, passerelle.Broker, ours.Link)
+		if err != nil {
+			return false, err
+		}
+		if ticketKey(dest, link) == ticketKey(dest, j.link) && tells(j.c, ours, link, e) {
+			return true, nil
+		}
 	}
-	var texts []string
-	switch w := ours.(type) {
-	case *passerelle.Event:
-		texts = []string{w.Fields["public_log"], w.Fields["private_log"]}
-	case *passerelle.Message:
+	return false, nil
+}
+
+// tells tells whether an entry writes the words of a pushed journal entry.
+func tells(c *mapping.Contract, ours *outbox.Entry, link *passerelle.Link, e *passerelle.Event) bool {
+	texts := []string{ours.Event.Fields["public_log"], ours.Event.Fields["private_log"]}
+	messages, _ := c.Render(sendOf(ours), ours.Event, link, ours.State, messageID(ours)) // one that cannot be rendered writes nothing
+	for _, m := range messages {
+		if m == nil {
+			continue
+		}
 		var v any
-		_ = json.Unmarshal(w.Body, &v)
-		texts = stringsIn(v, nil)
+		_ = json.Unmarshal(m.Body, &v) // our own
+		texts = stringsIn(v, texts)
 	}
 	for _, log := range []string{"public_log", "private_log"} {
-		for _, t := range texts {
-			if text := e.Fields[log]; text != "" && mapping.SameText(text, t) {
-				return true
-			}
+		text := e.Fields[log]
+		if text != "" && slices.ContainsFunc(texts, func(t string) bool { return mapping.SameText(text, t) }) {
+			return true
 		}
 	}
 	return false

@@ -56,6 +56,8 @@ var (
 	descLooks   = prometheus.NewDesc("passerelle_looks_waiting", "Tickets that are to be read again.", nil, nil)
 	descUp      = prometheus.NewDesc("passerelle_destination_up", "1 if the destination answers, 0 if it is down or refuses our account.", []string{"contract", "side"}, nil)
 	descStuck   = prometheus.NewDesc("passerelle_stuck", "Things that do not move though they should: /readyz names them.", nil, nil)
+	descLeads   = prometheus.NewDesc("passerelle_leads", "1 if this gateway works for the contract, 0 if another one of those that share the store does.", []string{"contract"}, nil)
+	descAgain   = prometheus.NewDesc("passerelle_commits_again_total", "Commits decided again because another gateway's came first.", nil, nil)
 	descDenied  = prometheus.NewDesc("passerelle_destination_denied", "1 if the destination refuses our account: all traffic there is stopped.", []string{"contract", "side"}, nil)
 )
 
@@ -64,7 +66,7 @@ type gauges struct{ r *Relay }
 
 // Describe lists what Collect gives.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied, descStuck} {
+	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied, descStuck, descLeads, descAgain} {
 		ch <- d
 	}
 }
@@ -85,6 +87,10 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	give(descLooks, float64(s.Looks))
+	for name := range g.r.Contracts {
+		give(descLeads, truth(s.Led == nil || s.Led[name]), name)
+	}
+	ch <- prometheus.MustNewConstMetric(descAgain, prometheus.CounterValue, float64(s.Rejected))
 	give(descStuck, float64(len(g.r.Stuck(context.Background()))))
 	for dest := range g.r.Tools {
 		c, side := dest.Contract, string(dest.Side)

@@ -13,16 +13,14 @@ import (
 
 // overdue tells senders, in their own tools, what has not been transmitted for
 // a time that the contract sets; another note says when all of it has arrived.
-func (r *Relay) overdue(ctx context.Context) {
-	told := map[string]uint64{} // by contract: entries up to here have been looked at
+func (r *Relay) overdue(ctx context.Context, c *mapping.Contract) {
+	told := uint64(0) // entries up to here have been looked at
 	for pause(ctx, overdueEvery) {
-		for name, c := range r.Contracts {
-			upTo, err := r.tellOverdue(ctx, c, told[name])
-			if err != nil && !over(ctx, err) {
-				r.Log.Error("outbox: cannot look for what is overdue", "contract", name, "error", err)
-			}
-			told[name] = upTo
+		upTo, err := r.tellOverdue(ctx, c, told)
+		if err != nil && !over(ctx, err) {
+			r.Log.Error("outbox: cannot look for what is overdue", "contract", c.Name, "error", err)
 		}
+		told = upTo
 	}
 }
 

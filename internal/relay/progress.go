@@ -92,17 +92,20 @@ func (r *Relay) Stuck(ctx context.Context) []string {
 	if learning, err := r.isLearning(ctx); err == nil && learning {
 		return out // nothing is taken before both tools are asked: see Relearning
 	}
-	out = append(out, r.untaken("an entry to", s.Due)...)
-	return append(out, r.untaken("a hint from", s.LooksDue)...)
+	out = append(out, r.untaken("an entry to", s.Due, s.Led)...)
+	return append(out, r.untaken("a hint from", s.LooksDue, s.Led)...)
 }
 
 // untaken lists destinations where something is due and nobody takes it.
-func (r *Relay) untaken(what string, due map[outbox.Dest]time.Time) []string {
+func (r *Relay) untaken(what string, due map[outbox.Dest]time.Time, led map[string]bool) []string {
 	var out []string
 	for _, dest := range slices.SortedFunc(maps.Keys(due), byDest) {
 		g := r.gates[dest]
 		if g == nil {
 			continue // of a contract that is not carried out any more
+		}
+		if led != nil && !led[dest.Contract] {
+			continue // another gateway does it, and would tell
 		}
 		if _, closed := g.closed(); closed {
 			continue

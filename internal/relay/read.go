@@ -14,7 +14,7 @@ import (
 )
 
 // reader reads tickets of one tool that changed, one at a time.
-func (r *Relay) reader(ctx context.Context, dest outbox.Dest) {
+func (r *Relay) reader(ctx, term context.Context, dest outbox.Dest) {
 	for {
 		l, err := r.Store.NextLook(ctx, dest)
 		if err != nil {
@@ -27,13 +27,12 @@ func (r *Relay) reader(ctx context.Context, dest outbox.Dest) {
 			}
 			continue
 		}
-		r.look(ctx, l)
+		r.look(ctx, term, l)
 	}
 }
 
 // look reads one ticket, even when stop ends; a failure puts it off.
-func (r *Relay) look(stop context.Context, l *outbox.Look) {
-	ctx := context.WithoutCancel(stop)
+func (r *Relay) look(stop, ctx context.Context, l *outbox.Look) {
 	defer r.progress.begin("reading a ticket", outbox.Dest{Contract: l.Contract, Side: l.Side})()
 	err := r.safely(ctx, l)
 	if g := r.gates[outbox.Dest{Contract: l.Contract, Side: l.Side}]; err != nil && passerelle.ClassOf(err) == passerelle.Denied {
@@ -48,7 +47,7 @@ func (r *Relay) look(stop context.Context, l *outbox.Look) {
 		}
 		r.Log.Warn("reading a ticket failed", "contract", l.Contract, "side", l.Side, "key", l.Key, "tries", l.Tries, "class", passerelle.ClassOf(err), "error", err, "again", again)
 	}
-	persist(stop, func() error { return r.Store.Looked(ctx, l, again, err) }, func(err error) {
+	persist(stop, func() error { return r.Store.Looked(context.WithoutCancel(ctx), l, again, err) }, func(err error) {
 		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
 	})
 }

@@ -51,8 +51,6 @@ type Config struct {
 type Relay struct {
 	Config
 	locks keyed
-	// writing holds, by lock key, the event that is being written to a ticket.
-	writing sync.Map
 	// suspects holds, by entry, when a destination last failed over it.
 	suspects sync.Map
 	// forgets holds, by destination, whether its tool may lose a journal entry.
@@ -85,7 +83,9 @@ func New(cfg Config) *Relay {
 	return r
 }
 
-// Run delivers and reads until ctx ends, then finishes what is in flight.
+// Run delivers and reads until ctx ends, then finishes what is in flight. Where
+// several gateways share the store, it does so for the contracts that this one
+// leads.
 func (r *Relay) Run(ctx context.Context) error {
 	if err := r.learnAgain(ctx); err != nil {
 		if over(ctx, err) {
@@ -94,24 +94,66 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	var wg sync.WaitGroup
+	for name, c := range r.Contracts {
+		wg.Go(func() { r.leads(ctx, name, func(stop, term context.Context) { r.work(stop, term, c) }) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// leads does some work for a contract whenever this gateway leads it, until ctx
+// ends. The work is told to stop when ctx or the term ends; what it has begun by
+// then it may finish under the term.
+func (r *Relay) leads(ctx context.Context, contract string, work func(stop, term context.Context)) {
+	for {
+		term, resign, err := r.Store.Lead(ctx, contract)
+		if err != nil {
+			if over(ctx, err) {
+				return
+			}
+			r.Log.Error("outbox: cannot lead", "contract", contract, "error", err)
+			if !pause(ctx, time.Second) {
+				return
+			}
+			continue
+		}
+		r.Log.Info("this gateway works for the contract", "contract", contract)
+		stop, cancel := context.WithCancel(ctx)
+		watch := context.AfterFunc(term, cancel)
+		work(stop, term)
+		watch()
+		cancel()
+		resign()
+		if ctx.Err() != nil {
+			return
+		}
+		r.Log.Warn("this gateway does not work for the contract any more: its lease is over, and another one may", "contract", contract)
+	}
+}
+
+// work does all that is to be done for a contract, until stop ends.
+func (r *Relay) work(stop, term context.Context, c *mapping.Contract) {
+	var wg sync.WaitGroup
 	for dest, tool := range r.Tools {
+		if dest.Contract != c.Name {
+			continue
+		}
 		n := tool.Workers
 		if n <= 0 {
 			n = 8
 		}
 		for range n {
-			wg.Go(func() { r.worker(ctx, dest) })
+			wg.Go(func() { r.worker(stop, term, dest) })
 		}
 		for range readers {
-			wg.Go(func() { r.reader(ctx, dest) })
+			wg.Go(func() { r.reader(stop, term, dest) })
 		}
 		if sweeper, ok := tool.Watch.(passerelle.Sweeper); ok && r.Sweep.Every > 0 {
-			wg.Go(func() { r.sweeps(ctx, dest, sweeper) })
+			wg.Go(func() { r.sweeps(stop, dest, sweeper) })
 		}
 	}
-	wg.Go(func() { r.overdue(ctx) })
+	wg.Go(func() { r.overdue(stop, c) })
 	wg.Wait()
-	return nil
 }
 
 // readers is how many tickets of one tool are read again at the same time: a

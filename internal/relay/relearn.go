@@ -40,25 +40,31 @@ func accountsKey(d outbox.Dest) string { return "accounts/" + d.Contract + "/" +
 
 // memory is what a relay knows of a restore.
 type memory struct {
-	once     sync.Once
-	err      error
 	mu       sync.Mutex
+	read     bool
+	mine     bool // this gateway asks the tools; no other one's report is of interest
 	restored *outbox.Restored // nil: the store never was
 	report   Relearned
 	learning bool // both tools are being asked: nothing is accepted or sent
 	accounts map[outbox.Dest]map[string]bool
 }
 
-// remember reads, once, whether the store came from a backup, and whether that
-// was learned again already.
+// remember reads whether the store came from a backup, and whether that was
+// learned again already: once, or until the gateway that asks the tools has done it.
 func (r *Relay) remember(ctx context.Context) error {
 	m := &r.memory
-	m.once.Do(func() { m.err = r.readMemory(ctx) })
-	return m.err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.read && (!m.learning || m.mine) {
+		return nil
+	}
+	err := r.readMemory(ctx, m)
+	m.read = err == nil
+	return err
 }
 
-func (r *Relay) readMemory(ctx context.Context) error {
-	m := &r.memory
+// readMemory reads what the store knows of a restore. The caller holds the lock.
+func (r *Relay) readMemory(ctx context.Context, m *memory) error {
 	m.accounts = map[outbox.Dest]map[string]bool{}
 	kept, err := r.Store.Kept(ctx, outbox.RestoredKey)
 	if err != nil || kept == "" {
@@ -138,7 +144,26 @@ func (r *Relay) learnAgain(ctx context.Context) error {
 	if err != nil || !learning {
 		return err
 	}
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	r.leads(ctx, learnersLead, func(stop, _ context.Context) {
+		if err = r.askAgain(stop); err == nil {
+			done()
+		}
+	})
+	return err
+}
+
+// askAgain asks the tools, unless another gateway has done it, until that is done
+// or ctx ends.
+func (r *Relay) askAgain(ctx context.Context) error {
+	learning, err := r.isLearning(ctx)
+	if err != nil || !learning {
+		return err
+	}
 	m := &r.memory
+	m.hold(true)
+	defer m.hold(false)
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		m.mu.Lock()
 		m.report = Relearned{Backup: m.restored.Backup, At: m.restored.At}
@@ -157,6 +182,10 @@ func (r *Relay) learnAgain(ctx context.Context) error {
 		}
 	}
 }
+
+// learnersLead is what the gateway leads that asks the tools after a restore; no
+// contract has that name.
+const learnersLead = "after a restore"
 
 // learners is how many pairs are compared at the same time.
 const learners = 8
@@ -204,6 +233,13 @@ func (r *Relay) learnOnce(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return r.learned(ctx)
+}
+
+// hold notes whether this gateway is the one that asks.
+func (m *memory) hold(yes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mine = yes
 }
 
 // told changes the report.
