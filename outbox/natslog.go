@@ -316,7 +316,7 @@ func (b *replicated) consume() error {
 	defer cancel()
 	position, _ := b.at()
 	b.parts = map[string]*pieces{}
-	c, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: position + 1})
+	c, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: position + 1, InactiveThreshold: forgetAfter})
 	if err != nil {
 		return err
 	}
@@ -324,8 +324,9 @@ func (b *replicated) consume() error {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(b.ctx, in.Stop)()
+	defer b.forget(c)
 	defer in.Stop()
+	defer context.AfterFunc(b.ctx, in.Stop)()
 	for {
 		m, err := in.Next()
 		if err != nil {
@@ -335,6 +336,14 @@ func (b *replicated) consume() error {
 			return b.breakOff(err)
 		}
 	}
+}
+
+// forget has the servers forget that we read the log; they do it by themselves some
+// time after we were killed.
+func (b *replicated) forget(c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), tryPause)
+	defer cancel()
+	_ = b.stream.DeleteConsumer(ctx, c.CachedInfo().Name)
 }
 
 // take applies one message of the stream.

@@ -130,8 +130,29 @@ func connect(o *NATSOptions) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// begin finds or makes the stream, the buckets and the replica.
+// begin finds or makes the stream, the buckets and the replica, and follows the log.
 func (b *replicated) begin(ctx context.Context) (*objects, error) {
+	shelf, err := b.connectTo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.openReplica(ctx, shelf.copies); err != nil {
+		return nil, err
+	}
+	b.gone.Go(b.follow)
+	for { // a long log takes longer than one asking
+		err := b.fresh()
+		if err == nil {
+			return shelf, nil
+		}
+		if _, broken := b.at(); broken != nil || ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// connectTo finds or makes the stream and the buckets.
+func (b *replicated) connectTo(ctx context.Context) (*objects, error) {
 	var err error
 	if b.js, err = b.jetStream(); err != nil {
 		return nil, err
@@ -147,19 +168,7 @@ func (b *replicated) begin(ctx context.Context) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.openReplica(ctx, copies); err != nil {
-		return nil, err
-	}
-	b.gone.Go(b.follow)
-	for { // a long log takes longer than one asking
-		err := b.fresh()
-		if err == nil {
-			return &objects{ctx: b.ctx, files: files, copies: copies}, nil
-		}
-		if _, broken := b.at(); broken != nil || ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), err)
-		}
-	}
+	return &objects{ctx: b.ctx, files: files, copies: copies}, nil
 }
 
 func (b *replicated) jetStream() (jetstream.JetStream, error) {

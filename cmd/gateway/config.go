@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +35,20 @@ type config struct {
 		ClientCA string `yaml:"client_ca"` // file of the authorities by which each caller of listen must show a certificate; default none: no certificate is asked for
 	} `yaml:"tls"`
 	Outbox struct {
-		Kind string `yaml:"kind"` // bolt (a file in data) or memory (lost at the end: for trials); default bolt
+		Kind string `yaml:"kind"` // bolt (a file in data), nats (several gateways on NATS JetStream) or memory (lost at the end: for trials); default bolt
+		// Of nats only:
+		URLs        []string      `yaml:"urls"`        // of its servers; required
+		Credentials string        `yaml:"credentials"` // file of the account's credentials; default none
+		CA          string        `yaml:"ca"`          // file of the authority that signs the servers' certificates, PEM; default the system's
+		Cert        string        `yaml:"cert"`        // file of the certificate that we show them, PEM; default none
+		Key         string        `yaml:"key"`         // file of its key; default none
+		Stream      string        `yaml:"stream"`      // name of the stream; default passerelle
+		Domain      string        `yaml:"domain"`      // of JetStream; default none
+		Replicas    int           `yaml:"replicas"`    // servers that keep each change: 1, 3 or 5; default 3
+		Name        string        `yaml:"name"`        // of this gateway, for people; default the machine's
+		Lease       time.Duration `yaml:"lease"`       // how long it works for a contract after it last said so; default 10s
+		Grace       time.Duration `yaml:"grace"`       // how long its successor waits beyond that: as long as a request to a tool may take; default 1m
+		Patience    time.Duration `yaml:"patience"`    // how long a sender waits for servers that do not answer; default 5s
 	} `yaml:"outbox"`
 	Retry struct {
 		First time.Duration `yaml:"first"` // before the second try of a message; default 2s
@@ -89,9 +104,7 @@ func parseConfig(b []byte) (*config, error) {
 func (c *config) check() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Outbox.Kind != "bolt" && c.Outbox.Kind != "memory" {
-		add(": outbox.kind is %q (bolt or memory)", c.Outbox.Kind)
-	}
+	errs = append(errs, c.checkOutbox()...)
 	if len(c.Links) == 0 {
 		add(": links is empty (name at least one contract)")
 	}
@@ -114,6 +127,40 @@ func (c *config) check() error {
 		add(": sweep: quiet is %q (two times of the day, as 22:00-05:30)", c.Sweep.Quiet)
 	}
 	return errors.Join(errs...)
+}
+
+// checkOutbox checks what belongs together below outbox.
+func (c *config) checkOutbox() (errs []error) {
+	o := c.Outbox
+	switch o.Kind {
+	case "bolt", "memory":
+		set := len(o.URLs) > 0 || o.Replicas != 0 || o.Lease != 0 || o.Grace != 0 || o.Patience != 0
+		for _, v := range []string{o.Credentials, o.CA, o.Cert, o.Key, o.Stream, o.Domain, o.Name} {
+			set = set || v != ""
+		}
+		if set {
+			errs = append(errs, fmt.Errorf(": outbox: %s takes no other key (the others belong to kind: nats)", o.Kind))
+		}
+	case "nats":
+		if len(o.URLs) == 0 {
+			errs = append(errs, errors.New(": outbox.urls is empty (such as [nats://nats-1:4222, nats://nats-2:4222, nats://nats-3:4222])"))
+		}
+		if (o.Cert == "") != (o.Key == "") {
+			errs = append(errs, errors.New(": outbox: cert and key go together"))
+		}
+		if !slices.Contains([]int{0, 1, 3, 5}, o.Replicas) {
+			errs = append(errs, fmt.Errorf(": outbox.replicas is %d (1, 3 or 5)", o.Replicas))
+		}
+		if strings.ContainsAny(o.Stream, " .*>/\\\t") {
+			errs = append(errs, fmt.Errorf(": outbox.stream is %q (letters, digits, - and _)", o.Stream))
+		}
+		if o.Lease < 0 || o.Grace < 0 || o.Patience < 0 || o.Lease > 0 && o.Lease < time.Second {
+			errs = append(errs, errors.New(": outbox: lease is 1s or more, grace and patience are not below zero"))
+		}
+	default:
+		errs = append(errs, fmt.Errorf(": outbox.kind is %q (bolt, nats or memory)", o.Kind))
+	}
+	return errs
 }
 
 func (c *config) level() (slog.Level, error) {
@@ -150,15 +197,40 @@ func (c *config) backoff() outbox.Backoff {
 // openStore opens the outbox that the configuration asks for. An empty folder
 // is how the gateway begins, and what a disk that is not mounted looks like: the
 // log says so.
-func (c *config) openStore(log *slog.Logger) (outbox.Store, error) {
-	if c.Outbox.Kind == "memory" {
+func (c *config) openStore(ctx context.Context, log *slog.Logger) (outbox.Store, error) {
+	switch c.Outbox.Kind {
+	case "memory":
 		return outbox.NewMem(), nil
+	case "nats":
+		return c.openNATS(ctx, log)
 	}
 	dir := filepath.Clean(c.Data)
 	if files, err := os.ReadDir(dir); len(files) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
 		log.Warn("the data folder is new: no earlier ticket is known (if there were any, stop, and mount or restore it)", "data", dir)
 	}
 	return outbox.OpenBolt(dir)
+}
+
+// natsOptions are what the configuration says of a shared store.
+func (c *config) natsOptions() outbox.NATSOptions {
+	o := c.Outbox
+	return outbox.NATSOptions{URLs: o.URLs, Credentials: o.Credentials, CA: o.CA, Cert: o.Cert, Key: o.Key, Stream: o.Stream, Domain: o.Domain, Replicas: o.Replicas,
+		Name: o.Name, Lease: o.Lease, Grace: o.Grace, Patience: o.Patience, Dir: filepath.Clean(c.Data)}
+}
+
+// openWithin is how long a gateway waits at its start for the servers of a shared
+// store, and for its own replica to hold all that they keep.
+const openWithin = 5 * time.Minute
+
+func (c *config) openNATS(ctx context.Context, log *slog.Logger) (outbox.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	start := time.Now()
+	s, err := outbox.OpenNATS(ctx, c.natsOptions())
+	if err == nil {
+		log.Info("the shared store is open, and this gateway's replica up to date", "urls", c.Outbox.URLs, "replica", c.Data, "took", time.Since(start))
+	}
+	return s, err
 }
 
 // loadContract loads one contract folder below contracts.

@@ -43,7 +43,7 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: level}))
-	store, err := c.openStore(log)
+	store, err := c.openStore(ctx, log)
 	if err != nil {
 		return err
 	}
