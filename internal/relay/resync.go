@@ -50,6 +50,9 @@ func (r *Relay) Resync(ctx context.Context, contract, own string, apply bool) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := r.here(ctx, contract, link.Names()); err != nil {
+		return nil, err
+	}
 	if learning, err := r.isLearning(ctx); err != nil || learning {
 		return nil, errors.Join(err, passerelle.Errorf(passerelle.Temporary, "resync", "%s: the gateway still compares all pairs after a restore", link.Names()))
 	}
@@ -70,6 +73,24 @@ func (r *Relay) Resync(ctx context.Context, contract, own string, apply bool) (*
 		out.Sides = append(out.Sides, *one)
 	}
 	return out, nil
+}
+
+// here refuses what only the gateway that works for a contract can do: it alone
+// knows that it is not writing to the tickets just now.
+func (r *Relay) here(ctx context.Context, contract, ticket string) error {
+	s, err := r.Store.Stats(ctx)
+	if err != nil || s.Led == nil || s.Led[contract] {
+		return err
+	}
+	leaders, err := r.Store.Leaders(ctx)
+	if err != nil {
+		return err
+	}
+	name := leaders[contract].Name
+	if name == "" {
+		return passerelle.Errorf(passerelle.Temporary, "resync", "%s: no gateway works for the contract just now (ask again in a minute)", ticket)
+	}
+	return &passerelle.Error{Op: "resync", Class: passerelle.Refused, Ticket: ticket, Err: fmt.Errorf("another gateway works for the contract: %s", name), Hint: "ask there: --admin with its address"}
 }
 
 func (r *Relay) resyncSide(ctx context.Context, dest outbox.Dest, link *passerelle.Link, apply bool) (*ResyncSide, error) {
