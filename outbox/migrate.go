@@ -76,7 +76,7 @@ func toNATS(ctx context.Context, dir string, o NATSOptions) (*Migrated, error) {
 	if err := m.sendFiles(ctx, copied, shelf, files); err != nil {
 		return nil, err
 	}
-	if err := sendCopy(ctx, files.copies, copyName(0), copied); err != nil {
+	if err := sendCopy(ctx, files.copies, copied); err != nil {
 		return nil, err
 	}
 	if err := m.readBack(ctx, o, from); err != nil {
@@ -88,7 +88,7 @@ func toNATS(ctx context.Context, dir string, o NATSOptions) (*Migrated, error) {
 // beginEmpty makes the stream and the buckets of a shared store, and refuses those
 // that hold something.
 func beginEmpty(ctx context.Context, o *NATSOptions) (*replicated, *objects, error) {
-	nc, err := connect(o)
+	nc, err := connect(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,9 +114,9 @@ func (b *replicated) refuseUsed(ctx context.Context, o *objects) error {
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return err
 	}
-	name, err := newestCopy(ctx, o.copies)
-	if err == nil && name != "" {
-		err = fmt.Errorf("the stream %s holds a store already: the copy %s (name another stream, or remove that one and its buckets)", b.o.Stream, name)
+	there, err := hasCopy(ctx, o.copies)
+	if there {
+		err = fmt.Errorf("the stream %s holds a store already: there is a copy of its replica (name another stream, or remove that one and its buckets)", b.o.Stream)
 	}
 	return err
 }

@@ -24,7 +24,7 @@ type objects struct {
 	unused map[string]bool // that the last tidying found without a reference
 }
 
-// putFor is how long one file may take to reach the servers.
+// putFor is how long one file may take to reach the servers, or to come from them.
 const putFor = 2 * time.Minute
 
 func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
@@ -57,11 +57,28 @@ func (o *objects) open(_, object string) (io.ReadCloser, error) {
 	if object == "" {
 		return nil, errGone
 	}
-	r, err := o.files.Get(o.ctx, object)
+	ctx, cancel := context.WithTimeout(o.ctx, putFor)
+	r, err := o.files.Get(ctx, object)
+	if err == nil {
+		return &fetched{r, cancel}, nil
+	}
+	cancel()
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, errGone
 	}
-	return r, err
+	return nil, err
+}
+
+// fetched is a file on its way from the servers.
+type fetched struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (f *fetched) Close() error {
+	defer f.end()
+	return f.ReadCloser.Close()
 }
 
 func (o *objects) remove(string) error      { return nil } // tidied up later
@@ -74,6 +91,8 @@ func (o *objects) tidy(ctx context.Context, referred map[string]fileRefs) (remov
 	for _, f := range referred {
 		used[f.Object] = true
 	}
+	ctx, cancel := context.WithTimeout(ctx, putFor)
+	defer cancel()
 	all, err := o.files.List(ctx)
 	if errors.Is(err, jetstream.ErrNoObjectsFound) {
 		return 0, nil

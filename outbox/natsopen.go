@@ -89,7 +89,7 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	nc, err := connect(&o)
+	nc, err := connect(ctx, &o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +108,7 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	return b, shelf, nil
 }
 
-func connect(o *NATSOptions) (*nats.Conn, error) {
+func connect(ctx context.Context, o *NATSOptions) (*nats.Conn, error) {
 	if len(o.URLs) == 0 {
 		return nil, errors.New("no NATS server is named (nats://host:4222)")
 	}
@@ -123,11 +123,16 @@ func connect(o *NATSOptions) (*nats.Conn, error) {
 	if o.Cert != "" {
 		opts = append(opts, nats.ClientCert(o.Cert, o.Key))
 	}
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w (are the servers up, and is this gateway let in?)", o.servers(), err)
+	for { // servers that begin with us may take longer
+		nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
+		if err == nil {
+			return nc, nil
+		}
+		never := errors.Is(err, nats.ErrAuthorization) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+		if never || !sleep(ctx, tryPause) {
+			return nil, fmt.Errorf("%s: %w (are the servers up, and is this gateway let in?)", o.servers(), err)
+		}
 	}
-	return nc, nil
 }
 
 // begin finds or makes the stream, the buckets and the replica, and follows the log.
@@ -211,6 +216,9 @@ func (b *replicated) findStream(ctx context.Context, cfg jetstream.StreamConfig)
 	s, err := b.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = b.js.CreateStream(ctx, cfg)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another gateway began at the same time
+		s, err = b.js.Stream(ctx, cfg.Name)
 	}
 	if err != nil {
 		return nil, err
@@ -335,15 +343,15 @@ func (b *replicated) newReplica(ctx context.Context, copies jetstream.ObjectStor
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	name, err := newestCopy(ctx, copies)
+	there, err := hasCopy(ctx, copies)
 	if err != nil {
 		return err
 	}
 	stage := path + ".new"
-	if name == "" {
-		err = errors.Join(os.RemoveAll(stage), initialize(stage))
+	if there {
+		err = fetchCopy(ctx, copies, stage)
 	} else {
-		err = fetchCopy(ctx, copies, name, stage)
+		err = errors.Join(os.RemoveAll(stage), initialize(stage))
 	}
 	if err != nil {
 		return err
@@ -354,10 +362,23 @@ func (b *replicated) newReplica(ctx context.Context, copies jetstream.ObjectStor
 	return b.useReplica(path)
 }
 
-func fetchCopy(ctx context.Context, copies jetstream.ObjectStore, name, path string) error {
-	from, err := copies.Get(ctx, name)
+// fetchCopy reads the newest copy; one that is replaced meanwhile is read anew.
+func fetchCopy(ctx context.Context, copies jetstream.ObjectStore, path string) error {
+	for {
+		err := fetchOnce(ctx, copies, path)
+		if err == nil {
+			return nil
+		}
+		if !sleep(ctx, tryPause) {
+			return fmt.Errorf("the copy of a replica: %w", err)
+		}
+	}
+}
+
+func fetchOnce(ctx context.Context, copies jetstream.ObjectStore, path string) error {
+	from, err := copies.Get(ctx, copyName)
 	if err != nil {
-		return fmt.Errorf("copy %s: %w", name, err)
+		return err
 	}
 	defer from.Close()
 	to, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -365,10 +386,7 @@ func fetchCopy(ctx context.Context, copies jetstream.ObjectStore, name, path str
 		return err
 	}
 	_, err = io.Copy(to, from) // ends with an error unless its digest is right
-	if err = errors.Join(err, to.Close()); err != nil {
-		return fmt.Errorf("copy %s: %w", name, err)
-	}
-	return nil
+	return errors.Join(err, to.Close())
 }
 
 // trust removes a replica that the machine went down with: it was never synced.

@@ -3,10 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -88,13 +85,10 @@ func (b *replicated) shorten(ctx context.Context, o *objects, most uint64) error
 	if err != nil || info.State.Bytes < size {
 		return err
 	}
-	if err := sendCopy(ctx, o.copies, copyName(position), path); err != nil {
+	if err := sendCopy(ctx, o.copies, path); err != nil {
 		return err
 	}
-	if err := b.stream.Purge(ctx, jetstream.WithPurgeSequence(position)); err != nil {
-		return err
-	}
-	return dropCopies(ctx, o.copies)
+	return b.stream.Purge(ctx, jetstream.WithPurgeSequence(position))
 }
 
 // copyReplica writes the replica, as it is at one moment, into a file beside it.
@@ -113,50 +107,29 @@ func (b *replicated) copyReplica(ctx context.Context) (position, size uint64, pa
 	return position, size, f.Name(), errors.Join(err, f.Close())
 }
 
-// copyName orders as positions do.
-func copyName(position uint64) string { return fmt.Sprintf("replica-%020d", position) }
+// copyName is what the newest copy is called. Another one takes its place at one
+// moment; who was reading the old one then begins again.
+const copyName = "replica"
 
-func sendCopy(ctx context.Context, copies jetstream.ObjectStore, name, path string) error {
+func sendCopy(ctx context.Context, copies jetstream.ObjectStore, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = copies.Put(ctx, jetstream.ObjectMeta{Name: name}, f)
+	_, err = copies.Put(ctx, jetstream.ObjectMeta{Name: copyName}, f)
 	return err
 }
 
-// copyNames lists the copies, the newest last.
-func copyNames(ctx context.Context, copies jetstream.ObjectStore) ([]string, error) {
-	all, err := copies.List(ctx)
-	if errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, nil
-	}
-	var names []string
-	for _, f := range all {
-		if strings.HasPrefix(f.Name, "replica-") {
-			names = append(names, f.Name)
+// hasCopy tells whether there is one. Servers that begin with us may need a while.
+func hasCopy(ctx context.Context, copies jetstream.ObjectStore) (bool, error) {
+	for {
+		_, err := copies.GetInfo(ctx, copyName)
+		if errors.Is(err, jetstream.ErrObjectNotFound) {
+			return false, nil
+		}
+		if err == nil || isFinal(err) || !sleep(ctx, tryPause) {
+			return err == nil, err
 		}
 	}
-	slices.Sort(names)
-	return names, err
-}
-
-func newestCopy(ctx context.Context, copies jetstream.ObjectStore) (string, error) {
-	names, err := copyNames(ctx, copies)
-	if err != nil || len(names) == 0 {
-		return "", err
-	}
-	return names[len(names)-1], nil
-}
-
-// dropCopies keeps the newest copy, and the one before it for a gateway that is
-// just reading it.
-func dropCopies(ctx context.Context, copies jetstream.ObjectStore) error {
-	names, err := copyNames(ctx, copies)
-	for len(names) > 2 && err == nil {
-		err = copies.Delete(ctx, names[0])
-		names = names[1:]
-	}
-	return err
 }

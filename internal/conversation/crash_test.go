@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/cluster"
 	"passerelle/internal/trial"
 	"passerelle/internal/wiring"
 	"passerelle/mapping"
@@ -41,6 +42,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	cluster.RunNode()
 	if dir := os.Getenv(childData); dir != "" {
 		if err := gatewayAlone(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -110,6 +112,8 @@ func TestKillTheWholeGateway(t *testing.T) {
 		}
 	}()
 	c.setUp()
+	c.listen, c.admin = c.free(), c.free()
+	c.point("http://" + c.listen)
 	c.start()
 	stop := make(chan struct{})
 	var senders sync.WaitGroup
@@ -128,22 +132,24 @@ func TestKillTheWholeGateway(t *testing.T) {
 
 type crash struct {
 	*rig
-	t       *testing.T
-	data    string
-	listen  string
-	admin   string   // address of the child's Admin
-	wrapper []string // commands that start the child, if any
-	rnd     *rand.Rand
-	child   *exec.Cmd
-	acts    *acts
-	mu      sync.Mutex
-	tickets []*crashed
-	armed   atomic.Pointer[string] // the point at which to kill
-	killed  chan struct{}
-	acked   atomic.Int64
-	denied  atomic.Int64           // answered 503: to be sent again
-	why     atomic.Pointer[string] // the last such answer
-	written atomic.Int64
+	t          *testing.T
+	data       string
+	listen     string
+	admin      string   // address of the child's Admin
+	wrapper    []string // commands that start the child, if any
+	rnd        *rand.Rand
+	child      *exec.Cmd
+	acts       *acts
+	mu         sync.Mutex
+	tickets    []*crashed
+	armed      atomic.Pointer[string] // the point at which to kill
+	killed     chan struct{}
+	strike     func() // what is done at the point
+	acked      atomic.Int64
+	denied     atomic.Int64           // answered 503: to be sent again
+	unanswered atomic.Int64           // not answered, or 5xx: to be sent again
+	why        atomic.Pointer[string] // the last such answer
+	written    atomic.Int64
 }
 
 // crashed is one ticket of the test, and what was sent of it.
@@ -170,12 +176,19 @@ func (c *crash) setUp() {
 		}
 		c.ears[side].watch = c.reach
 	}
-	c.listen, c.admin = c.free(), c.free()
-	c.public = "http://" + c.listen
-	if err := errors.Join(c.tools[passerelle.Partner].Point(c.face(passerelle.Partner), token)); err != nil {
+	if c.acts, err = readActs(crashFolder); err != nil {
 		c.t.Fatal(err)
 	}
-	if c.acts, err = readActs(crashFolder); err != nil {
+	c.strike = func() {
+		_ = c.child.Process.Kill() // it may be gone by itself
+		_ = c.child.Wait()         // it was killed
+	}
+}
+
+// point has Jira tell a gateway that stands there.
+func (c *crash) point(url string) {
+	c.public = url
+	if err := c.tools[passerelle.Partner].Point(c.face(passerelle.Partner), token); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -259,7 +272,6 @@ func (c *crash) kill(point string) {
 	case <-time.After(60 * time.Second):
 		c.t.Fatalf("the gateway never came to the point « %s »", point)
 	}
-	_ = c.child.Wait() // it was killed
 }
 
 // reach kills the gateway if this is the point to do it.
@@ -268,7 +280,7 @@ func (c *crash) reach(point string) {
 	if armed == nil || *armed != point || !c.armed.CompareAndSwap(armed, nil) {
 		return
 	}
-	_ = c.child.Process.Kill()
+	c.strike()
 	close(c.killed)
 }
 
@@ -322,10 +334,11 @@ func (c *crash) repeat(message string) {
 			c.t.Errorf("%s: %s", message, told)
 			return
 		}
-		if strings.Contains(err.Error(), "503") {
+		c.unanswered.Add(1)
+		why := err.Error()
+		c.why.Store(&why)
+		if strings.Contains(why, "503") {
 			c.denied.Add(1)
-			told := err.Error()
-			c.why.Store(&told)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -66,6 +66,8 @@ func TestDiskTrouble(t *testing.T) {
 		}
 	}()
 	d.setUp()
+	d.listen, d.admin = d.free(), d.free()
+	d.point("http://" + d.listen)
 	d.start()
 	stop := make(chan struct{})
 	var senders sync.WaitGroup

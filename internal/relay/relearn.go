@@ -42,7 +42,7 @@ func accountsKey(d outbox.Dest) string { return "accounts/" + d.Contract + "/" +
 type memory struct {
 	mu       sync.Mutex
 	read     bool
-	mine     bool // this gateway asks the tools; no other one's report is of interest
+	mine     bool             // this gateway asks the tools; no other one's report is of interest
 	restored *outbox.Restored // nil: the store never was
 	report   Relearned
 	learning bool // both tools are being asked: nothing is accepted or sent
