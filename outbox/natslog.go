@@ -220,7 +220,7 @@ func (b *replicated) publish(batch string, prev uint64, body []byte) (uint64, er
 	}
 	ack, err := b.persist(m, jetstream.WithMsgID(batch), jetstream.WithExpectLastSequencePerSubject(prev))
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.rejected++
