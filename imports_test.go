@@ -4,8 +4,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,22 +17,23 @@ import (
 // only; a package that is not named may not exist.
 var rules = map[string][]string{
 	".":                     {},
-	"adapters":              {".", "adapters/agent", "adapters/itop", "adapters/jira"},
+	"adapters":              {".", "adapters/agent", "adapters/itop", "adapters/jira", "internal/login"},
 	"adapters/agent":        {".", "internal/foreign"},
-	"adapters/itop":         {".", "internal/foreign", "internal/richtext"},
+	"adapters/itop":         {".", "internal/foreign", "internal/login", "internal/richtext"},
 	"adapters/itop/itopsim": {"internal/fault"},
-	"adapters/jira":         {".", "internal/foreign", "internal/richtext"},
+	"adapters/jira":         {".", "internal/foreign", "internal/login", "internal/richtext"},
 	"adapters/jira/jirasim": {"internal/fault"},
 	"cmd/bench":             {"*"},
 	"cmd/gateway":           {"*"},
 	"contracts":             {},
-	"internal/admin":        {".", "outbox"},
+	"internal/admin":        {".", "internal/login", "outbox"},
 	"internal/cluster":      {"adapters"},
 	"internal/conversation": {".", "adapters", "adapters/jira/jirasim", "internal/relay", "internal/trial", "internal/wiring", "mapping", "outbox"},
-	"internal/trial":        {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim", "mapping"},
-	"internal/wiring":       {".", "adapters", "internal/admin", "internal/relay", "mapping", "outbox"},
+	"internal/trial":        {".", "adapters", "adapters/itop/itopsim", "adapters/jira/jirasim", "internal/login", "mapping"},
+	"internal/wiring":       {".", "adapters", "internal/admin", "internal/login", "internal/relay", "mapping", "outbox"},
 	"internal/fault":        {},
 	"internal/foreign":      {},
+	"internal/login":        {"."},
 	"internal/relay":        {".", "internal/richtext", "mapping", "outbox"},
 	"internal/richtext":     {},
 	"internal/scenario":     {".", "internal/trial", "mapping"},
@@ -51,6 +54,7 @@ var modules = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/gateway"},
 	"github.com/goccy/go-yaml":            {"internal/cluster", "mapping", "cmd/gateway", "internal/conversation", "internal/scenario", "internal/trial"},
 	"github.com/microcosm-cc/bluemonday":  {"internal/richtext"},
+	"golang.org/x/crypto":                 {"internal/login"},
 	"golang.org/x/net":                    {"internal/richtext"},
 	"golang.org/x/text":                   {"internal/richtext", "mapping"},
 	"github.com/rogpeppe/go-internal":     {"internal/conversation"},
@@ -109,4 +113,35 @@ func forbidden(pkg, imported string) string {
 		}
 	}
 	return "module of " + imported + " is in no rule: justify it in docs/decisions.md and add it to the table"
+}
+
+// TestEveryDependencyHasAReason: each module that go.mod requires directly has a
+// line in the table of docs/decisions.md, with why it is there.
+func TestEveryDependencyHasAReason(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("docs/decisions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(mod)) {
+		f := strings.Fields(line)
+		if len(f) > 0 && f[0] == "require" {
+			f = f[1:] // alone on its line
+		}
+		if len(f) != 2 || !strings.HasPrefix(f[1], "v") || !strings.Contains(f[0], ".") {
+			continue // no requirement, or an indirect one
+		}
+		n++
+		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(f[0]) + `( \([^|]*\))? \| [^|]+ \| [^|]{10,}`)
+		if !row.Match(doc) {
+			t.Errorf("go.mod requires %s, and docs/decisions.md does not say why (add a line to its table)", f[0])
+		}
+	}
+	if n < 10 {
+		t.Errorf("go.mod requires %d modules directly: is it still read right?", n)
+	}
 }

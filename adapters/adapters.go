@@ -12,6 +12,7 @@ import (
 	"passerelle/adapters/agent"
 	"passerelle/adapters/itop"
 	"passerelle/adapters/jira"
+	"passerelle/internal/login"
 )
 
 // Adapter is one side's tool: what is said to it, read of it, and the faces
@@ -85,11 +86,12 @@ type ITop struct {
 	TLS       `yaml:",inline"`
 }
 
-// Account is a technical account that may post to a face.
+// Account is a technical account that may post to a face. Its secrets are
+// hashes, as `gateway password` and `gateway token` print them.
 type Account struct {
 	User     string    `yaml:"user"`     // for the form and for Basic; default none
-	Password SecretRef `yaml:"password"` // default none
-	Token    SecretRef `yaml:"token"`    // for the headers Auth-Token and Authorization: Bearer; default none
+	Password SecretRef `yaml:"password"` // hash of its password; default none
+	Token    SecretRef `yaml:"token"`    // hash of its token, for the headers Auth-Token and Authorization: Bearer; default none
 }
 
 // Agent is a program that speaks the contract's messages itself (R26).
@@ -124,17 +126,26 @@ type Jira struct {
 // Webhook lists what is taken as proof that a webhook comes from Jira.
 type Webhook struct {
 	Secrets  []SecretRef `yaml:"secrets"`  // of X-Hub-Signature, several while one replaces another; default none
-	Tokens   []SecretRef `yaml:"tokens"`   // in the URL as ?token= or as Authorization: Bearer; default none
+	Tokens   []SecretRef `yaml:"tokens"`   // hashes of those in the URL as ?token= or as Authorization: Bearer; default none
 	User     string      `yaml:"user"`     // Basic; default none
-	Password SecretRef   `yaml:"password"` // Basic; default none
+	Password SecretRef   `yaml:"password"` // Basic: the hash of its password; default none
 }
 
 // Terms is what a tool must know of the contract that it serves.
 type Terms struct {
 	Contract   string // by name
 	Side       passerelle.Side
-	LimitBytes int64  // of one message (R24)
-	Scope      string // which tickets stand with the partner's team, in an iTop's words (OQL); empty: it is not told
+	LimitBytes int64        // of one message (R24)
+	Scope      string       // which tickets stand with the partner's team, in an iTop's words (OQL); empty: it is not told
+	Guard      *login.Guard // watches the faces' accounts, for all tools of a gateway; nil: one of its own
+}
+
+// door makes the accounts of a face. An error names the account.
+func (t Terms) door(face string, accounts []login.Account) (*login.Door, error) {
+	if t.Guard == nil {
+		t.Guard = login.NewGuard(login.Config{})
+	}
+	return t.Guard.Door(t.Contract+"/"+string(t.Side)+face, accounts)
 }
 
 // Open makes the tool that the settings describe, for one side of a contract.
@@ -161,7 +172,7 @@ func Open(s *Settings, t Terms) (*Adapter, error) {
 	case s.Jira == nil:
 		return nil, at(fmt.Errorf("no tool is given (itop, jira, or agent with a url)"))
 	}
-	j, err := openJira(s.Jira, contract, side)
+	j, err := openJira(s.Jira, t)
 	if err != nil {
 		return nil, at(err)
 	}
@@ -205,7 +216,11 @@ func openITop(s *ITop, t Terms) (*itop.ITop, error) {
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err
 	}
-	if cfg.Accounts, err = readAccounts(s.Accounts); err != nil {
+	accounts, err := readAccounts(s.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Door, err = t.door("", accounts); err != nil {
 		return nil, err
 	}
 	way, err := s.transport(s.BaseURL)
@@ -216,14 +231,14 @@ func openITop(s *ITop, t Terms) (*itop.ITop, error) {
 	return itop.New(cfg)
 }
 
-func readAccounts(list []Account) ([]itop.Account, error) {
-	var out []itop.Account
+func readAccounts(list []Account) ([]login.Account, error) {
+	var out []login.Account
 	for i, a := range list {
 		password, token, err := readBoth(a.Password, a.Token)
 		if err != nil {
 			return nil, fmt.Errorf("accounts[%d]: %w", i, err)
 		}
-		out = append(out, itop.Account{User: a.User, Password: password, Token: token})
+		out = append(out, login.Account{User: a.User, Password: password, Token: token})
 	}
 	return out, nil
 }
@@ -238,22 +253,18 @@ func readBoth(password, token SecretRef) (p, t passerelle.Secret, err error) {
 	return p, t, nil
 }
 
-func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error) {
-	cfg := jira.Config{Contract: contract, Side: side, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
+func openJira(s *Jira, t Terms) (*jira.Jira, error) {
+	cfg := jira.Config{Contract: t.Contract, Side: t.Side, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
 		Transfer: s.Transfer, Project: s.Project, MarkField: s.MarkField, TextLimit: s.TextLimit, SearchDelays: s.SearchDelays}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err
 	}
-	cfg.Webhook.User = s.Webhook.User
-	if cfg.Webhook.Password, _, err = readBoth(s.Webhook.Password, SecretRef{}); err != nil {
-		return nil, err
-	}
 	if cfg.Webhook.Secrets, err = readAll(s.Webhook.Secrets); err != nil {
 		return nil, fmt.Errorf("webhook.secrets: %w", err)
 	}
-	if cfg.Webhook.Tokens, err = readAll(s.Webhook.Tokens); err != nil {
-		return nil, fmt.Errorf("webhook.tokens: %w", err)
+	if cfg.Webhook.Door, err = s.Webhook.door(t); err != nil {
+		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	way, err := s.transport(s.BaseURL)
 	if err != nil {
@@ -264,6 +275,29 @@ func openJira(s *Jira, contract string, side passerelle.Side) (*jira.Jira, error
 		return nil, err
 	}
 	return jira.New(cfg, jira.Transport(&fenced{way}), jira.Elsewhere(elsewhere))
+}
+
+// door lets in who comes without a signature.
+func (w *Webhook) door(t Terms) (*login.Door, error) {
+	tokens, err := readAll(w.Tokens)
+	if err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
+	}
+	password, err := w.Password.Read()
+	if err != nil {
+		return nil, fmt.Errorf("password: %w", err)
+	}
+	if (w.User == "") != (password == "") {
+		return nil, fmt.Errorf("user and password go together (give both or none)")
+	}
+	var accounts []login.Account
+	for _, token := range tokens {
+		accounts = append(accounts, login.Account{Token: token})
+	}
+	if password != "" {
+		accounts = append(accounts, login.Account{User: w.User, Password: password})
+	}
+	return t.door("/webhook", accounts)
 }
 
 func readAll(refs []SecretRef) ([]passerelle.Secret, error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
 
 const canary = "s3cret-c4nary"
@@ -16,10 +17,15 @@ const canary = "s3cret-c4nary"
 // of its secrets, whatever the verb.
 func TestSecretsDoNotPrint(t *testing.T) {
 	secret := SecretRef{Value: canary}
-	account := []Account{{User: "u", Password: secret}, {Token: secret}}
+	password, err := login.HashPassword(canary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, token := SecretRef{Value: password}, SecretRef{Value: login.HashToken(canary)}
+	account := []Account{{User: "u", Password: kept}, {Token: token}}
 	for name, s := range map[string]*Settings{
 		"itop":  {ITop: &ITop{BaseURL: "http://127.0.0.1:1", User: "u", Password: secret, Token: secret, Accounts: account}},
-		"jira":  {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: secret, Webhook: Webhook{Secrets: []SecretRef{secret}, Tokens: []SecretRef{secret}}}, Agent: &Agent{Accounts: account}},
+		"jira":  {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: secret, Webhook: Webhook{Secrets: []SecretRef{secret}, Tokens: []SecretRef{token}, User: "u", Password: kept}}, Agent: &Agent{Accounts: account}},
 		"agent": {Agent: &Agent{URL: "http://127.0.0.1:1/", User: "u", Password: secret, Accounts: account}},
 	} {
 		a, err := Open(s, Terms{Contract: "c", Side: passerelle.Partner, LimitBytes: 1 << 20})
@@ -28,7 +34,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 		for _, v := range []any{a, a.Out, a.Watch, a.Faces, s, *s} {
 			for _, verb := range []string{"%v", "%+v", "%#v"} {
-				if strings.Contains(fmt.Sprintf(verb, v), canary) {
+				text := fmt.Sprintf(verb, v)
+				if strings.Contains(text, canary) || strings.Contains(text, password.Reveal()) || strings.Contains(text, kept.Value.Reveal()) {
 					t.Errorf("%s: %T prints a secret with %s", name, v, verb)
 				}
 			}
@@ -39,13 +46,16 @@ func TestSecretsDoNotPrint(t *testing.T) {
 // TestOneTool: a side has one tool, and the errors say which it may be.
 func TestOneTool(t *testing.T) {
 	for want, s := range map[string]*Settings{
-		"no tool is given":                    {},
-		"itop excludes jira and agent":        {ITop: &ITop{}, Jira: &Jira{}},
-		"agent.url excludes jira":             {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: SecretRef{Value: "t"}}, Agent: &Agent{URL: "http://127.0.0.1:1/"}},
-		"mark_field: \"a b\" is no attribute": {ITop: &ITop{MarkField: "a b"}},
-		"neither a token nor a user":          {ITop: &ITop{Accounts: []Account{{User: "u"}}}},
-		"the environment has no NO_SUCH_":     {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
-		"give file or env, not both":          {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
+		"no tool is given":                                 {},
+		"itop excludes jira and agent":                     {ITop: &ITop{}, Jira: &Jira{}},
+		"agent.url excludes jira":                          {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Token: SecretRef{Value: "t"}}, Agent: &Agent{URL: "http://127.0.0.1:1/"}},
+		"mark_field: \"a b\" is no attribute":              {ITop: &ITop{MarkField: "a b"}},
+		"neither a token nor a user":                       {ITop: &ITop{Accounts: []Account{{User: "u"}}}},
+		"the environment has no NO_SUCH_":                  {ITop: &ITop{Password: SecretRef{Env: "NO_SUCH_VARIABLE"}}},
+		"user and password go together":                    {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Webhook: Webhook{User: "u"}}},
+		"webhook: accounts[0]: token: it is kept as it is": {Jira: &Jira{BaseURL: "http://127.0.0.1:1", Webhook: Webhook{Tokens: []SecretRef{{Value: "t"}}}}},
+		"accounts[1]: password: it is kept as it is, where only its hash is taken (run `gateway password`": {ITop: &ITop{Accounts: []Account{{Token: SecretRef{Value: login.HashToken("t")}}, {User: "u", Password: SecretRef{Value: "p"}}}}},
+		"give file or env, not both": {ITop: &ITop{Password: SecretRef{Env: "A", File: "b"}}},
 	} {
 		if _, err := Open(s, Terms{Contract: "c", Side: passerelle.Partner, LimitBytes: 1 << 20}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
 
 // recorder is a Desk that remembers what it is told, with a spool in memory.
@@ -154,8 +155,21 @@ const (
 
 func faceConfig() Config {
 	return Config{Contract: "c", Side: passerelle.Requester, LimitBytes: 1 << 20,
-		Accounts: []Account{{User: faceUser, Password: facePassword}, {User: "gateway", Password: facePassword}, {User: "webhook", Token: faceToken}}}
+		Door: faceDoor()}
 }
+
+// faceDoor lets in the accounts of the tests.
+func faceDoor() *login.Door {
+	d, err := login.NewGuard(login.Config{}).Door("c/requester", []login.Account{
+		{User: faceUser, Password: faceHash}, {User: "gateway", Password: faceHash}, {User: "webhook", Token: login.HashToken(faceToken)}})
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// faceHash is that of facePassword, as cheap as one may be.
+const faceHash = "$2a$10$sZ6muIkmbtVXCJlwH8VTUOgdfDuSF76dt4/WSVVESJp17cuxEAjpK"
 
 // face is an ITop behind a real server.
 type face struct {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -84,7 +86,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	face := newFace(f)
 	f.Fuzz(func(t *testing.T, s string) {
-		q := &request{header: credentials{token: faceToken}, bare: true}
+		q := &request{http: httptest.NewRequest(http.MethodPost, "/", nil), header: credentials{token: faceToken}, bare: true}
 		if err := face.itop.readJSON(t.Context(), strings.NewReader(s), q, face.desk); err != nil {
 			t.Fatal(err)
 		}

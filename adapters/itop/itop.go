@@ -9,7 +9,7 @@
 package itop
 
 import (
-	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -17,20 +17,14 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
-
-// Account is a technical account that may talk to the face.
-type Account struct {
-	User     string
-	Password passerelle.Secret // for the form and for Basic
-	Token    passerelle.Secret // for the Auth-Token header, or Authorization: Bearer
-}
 
 // Config says which iTop it is, and who may talk to its face.
 type Config struct {
 	Contract string          // whose tickets
 	Side     passerelle.Side // which party's tool this is
-	Accounts []Account       // who may post to the face
+	Door     *login.Door     // who may post to the face; default nobody
 
 	BaseURL  string            // of the iTop, without webservices/rest.php; empty: nothing is sent there
 	User     string            // technical account at the iTop
@@ -93,35 +87,31 @@ func New(cfg Config) (*ITop, error) {
 	if cfg.Scope = strings.TrimSpace(cfg.Scope); cfg.Scope != "" && !isOQL(cfg.Scope) {
 		return nil, fmt.Errorf("itop: %s %s: scope: %q is no query (such as SELECT UserRequest WHERE team_name = 'Support')", cfg.Contract, cfg.Side, cfg.Scope)
 	}
-	for _, a := range cfg.Accounts {
-		if a.Token == "" && (a.User == "" || a.Password == "") {
-			return nil, fmt.Errorf("itop: %s %s: account %q has neither a token nor a user with a password", cfg.Contract, cfg.Side, a.User)
-		}
+	if cfg.Door == nil {
+		cfg.Door, _ = login.NewGuard(login.Config{}).Door("", nil) // no account is wrong
 	}
 	return &ITop{cfg: &cfg, client: newClient(cfg), mask: newMask(cfg), waits: imageWaits(), guests: make(chan struct{}, maxGuests)}, nil
 }
 
-// authorised tells whether the credentials are one of the accounts'. All are
-// compared, in constant time. As in iTop, a token that is given decides alone.
-func (t *ITop) authorised(c credentials) bool {
-	ok := 0
-	for _, a := range t.cfg.Accounts {
-		switch {
-		case c.token != "":
-			ok |= same(a.Token, c.token)
-		case a.User != "":
-			ok |= same(passerelle.Secret(a.User), c.user) & same(a.Password, c.password)
-		}
+// enter lets known senders in. Credentials are looked at once, however often a
+// request comes to this: each look at wrong ones counts.
+func (t *ITop) enter(q *request, c credentials) error {
+	if !q.looked || q.seen != c {
+		q.looked, q.seen = true, c
+		q.verdict = t.cfg.Door.Enter(q.http, login.Credentials{User: c.user, Password: c.password, Token: c.token})
 	}
-	return ok == 1
+	return q.verdict
 }
 
-// same compares in constant time; nothing is the same as no secret.
-func same(secret passerelle.Secret, given string) int {
-	if secret == "" {
-		return 0
+// check answers core/check_credentials, by which a sender may try passwords too:
+// it is slowed down like any other.
+func (t *ITop) check(q *request) (ok bool, err error) {
+	err = t.cfg.Door.Enter(q.http, login.Credentials{User: q.json.Get("user").String(), Password: q.json.Get("password").String()})
+	var no *login.Refusal
+	if errors.As(err, &no) && no.After == 0 {
+		return false, nil
 	}
-	return subtle.ConstantTimeCompare([]byte(secret), []byte(given))
+	return err == nil, err
 }
 
 // credentials are what a caller gave, by one of the ways.

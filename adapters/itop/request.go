@@ -18,9 +18,13 @@ import (
 
 // request is one message to the face, read and taken apart.
 type request struct {
+	http                  *http.Request
 	header, form, message credentials // by the way that they came; the first that is given counts
-	guest                 bool        // room was given before the sender was known
-	bare                  bool        // the body is the message itself, as iTop's webhooks send
+	looked                bool        // at seen, with that verdict
+	seen                  credentials
+	verdict               error
+	guest                 bool // room was given before the sender was known
+	bare                  bool // the body is the message itself, as iTop's webhooks send
 	version               string
 	given                 bool // json_data was there
 	json                  gjson.Result
@@ -137,11 +141,8 @@ func messageData(p []step) bool {
 func (t *ITop) admit(q *request, words []byte) error {
 	q.note(words)
 	c := q.credentials()
-	if t.authorised(c) {
-		return nil
-	}
 	if c.whole() {
-		return failf(codeUnauthorised, "Invalid login")
+		return t.enter(q, c)
 	}
 	select {
 	case t.guests <- struct{}{}:

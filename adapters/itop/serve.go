@@ -8,11 +8,13 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
 
 // iTop's own result codes.
@@ -88,8 +90,8 @@ func (t *ITop) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 	if err != nil {
 		ans, status = failure(err)
 	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "10")
+	if status != http.StatusOK {
+		w.Header().Set("Retry-After", strconv.Itoa(after(err)))
 	}
 	// What was not read is read here, so that the caller sees the answer
 	// rather than a reset; it is bounded, and kept nowhere.
@@ -99,9 +101,22 @@ func (t *ITop) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 	_ = json.NewEncoder(w).Encode(ans)
 }
 
-// failure puts an error in iTop's shape. Only what is not stored because of us
-// is an HTTP error too.
+// after says in how many seconds to come again.
+func after(err error) int {
+	var no *login.Refusal
+	if errors.As(err, &no) {
+		return login.Seconds(no.After)
+	}
+	return 10
+}
+
+// failure puts an error in iTop's shape. Only what is not stored because of us,
+// or because its sender must wait, is an HTTP error too.
 func failure(err error) (*answer, int) {
+	var no *login.Refusal
+	if errors.As(err, &no) {
+		return refused(no)
+	}
 	var f *fault
 	if errors.As(err, &f) {
 		return &answer{Code: f.code, Message: &f.text}, http.StatusOK
@@ -113,10 +128,24 @@ func failure(err error) (*answer, int) {
 	return &answer{Code: codeInternal, Message: &text}, http.StatusServiceUnavailable
 }
 
+// refused answers who is not let in: iTop has one code for it.
+func refused(no *login.Refusal) (*answer, int) {
+	text, code, status := "Error: "+no.Error(), codeUnauthorised, http.StatusOK
+	if no.Why == login.Busy {
+		code = codeInternal
+	}
+	if no.After > 0 {
+		status = no.Status()
+	}
+	return &answer{Code: code, Message: &text}, status
+}
+
 func (t *ITop) handle(r *http.Request, d passerelle.Desk) (*answer, error) {
-	q := &request{header: headerCredentials(r)}
-	if q.header.given() && !t.authorised(q.header) {
-		return nil, failf(codeUnauthorised, "Invalid login")
+	q := &request{http: r, header: headerCredentials(r)}
+	if q.header.given() {
+		if err := t.enter(q, q.header); err != nil {
+			return nil, err
+		}
 	}
 	defer func() {
 		if q.guest {
@@ -125,8 +154,8 @@ func (t *ITop) handle(r *http.Request, d passerelle.Desk) (*answer, error) {
 	}()
 	err := t.read(r, q, d)
 	defer func() { d.Release(q.kept()...) }()
-	if !t.authorised(q.credentials()) { // before any other word about the message
-		return nil, failf(codeUnauthorised, "Invalid login")
+	if err := t.enter(q, q.credentials()); err != nil { // before any other word about the message
+		return nil, err
 	}
 	if err != nil {
 		return nil, err
@@ -160,7 +189,10 @@ func (t *ITop) operate(ctx context.Context, q *request, d passerelle.Desk) (*ans
 		text := fmt.Sprintf("Operations: %d", len(ops))
 		return &answer{Message: &text, Version: q.version, Operations: ops}, nil
 	case "core/check_credentials":
-		ok := t.authorised(credentials{user: q.json.Get("user").String(), password: q.json.Get("password").String()})
+		ok, err := t.check(q)
+		if err != nil {
+			return nil, err
+		}
 		return &answer{Authorized: &ok}, nil
 	case "core/get":
 		return t.get(ctx, q, d)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
 
 // Config says which Jira, and under which account.
@@ -37,11 +38,9 @@ type Config struct {
 // Webhook lists what is taken as proof that a webhook comes from Jira. One
 // that fits is enough, but a signature that is there must be right.
 type Webhook struct {
-	Secrets  []Secret `yaml:"secrets"`  // of X-Hub-Signature, several while one replaces another; default none
-	Tokens   []Secret `yaml:"tokens"`   // in the URL (?token=) or as "Authorization: Bearer"; default none
-	User     string   `yaml:"user"`     // Basic; default none
-	Password Secret   `yaml:"password"` // Basic; default none
-	Limit    int64    `yaml:"limit"`    // bytes of one webhook; default 10485760
+	Secrets []Secret    `yaml:"secrets"` // of X-Hub-Signature, several while one replaces another; default none
+	Door    *login.Door `yaml:"-"`       // who comes in by a token (?token= or "Authorization: Bearer") or Basic; default nobody
+	Limit   int64       `yaml:"limit"`   // bytes of one webhook; default 10485760
 }
 
 // Secret is a text that prints as ***.
@@ -60,6 +59,9 @@ func (c Config) filled() Config {
 	}
 	if c.SearchDelays == nil {
 		c.SearchDelays = []time.Duration{0, 2 * time.Second, 5 * time.Second, 8 * time.Second}
+	}
+	if c.Webhook.Door == nil {
+		c.Webhook.Door, _ = login.NewGuard(login.Config{}).Door("", nil) // no account is wrong
 	}
 	if c.Webhook.Limit <= 0 {
 		c.Webhook.Limit = 10 << 20
@@ -91,12 +93,9 @@ func (c Config) check() (*url.URL, error) {
 	if c.Cloud && c.Password != "" {
 		report("password", "not accepted by Jira Cloud (give the account's API token as token)")
 	}
-	if (c.Webhook.User == "") != (c.Webhook.Password == "") {
-		report("webhook", "user and password go together (give both or none)")
-	}
-	for _, s := range append(append([]Secret{}, c.Webhook.Secrets...), c.Webhook.Tokens...) {
+	for _, s := range c.Webhook.Secrets {
 		if s == "" {
-			report("webhook", "an empty secret or token (anybody could give it)")
+			report("webhook", "an empty secret (anybody could sign by it)")
 		}
 	}
 	return base, errors.Join(bad...)

@@ -11,8 +11,8 @@ import (
 )
 
 func TestConfigMistakesAreAllReported(t *testing.T) {
-	_, err := jira.New(jira.Config{BaseURL: "jira.example", Password: "p", Token: "t", Cloud: true, Webhook: jira.Webhook{User: "u", Tokens: []jira.Secret{""}}})
-	for _, want := range []string{"base_url", "password: given beside token", "user: missing", "Jira Cloud", "go together", "an empty secret"} {
+	_, err := jira.New(jira.Config{BaseURL: "jira.example", Password: "p", Token: "t", Cloud: true, Webhook: jira.Webhook{Secrets: []jira.Secret{""}}})
+	for _, want := range []string{"base_url", "password: given beside token", "user: missing", "Jira Cloud", "an empty secret"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("should say %q: %v", want, err)
 		}

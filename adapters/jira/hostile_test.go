@@ -48,7 +48,7 @@ func TestHostileWebhooks(t *testing.T) {
 		"the same thing, twice in one body": {`{"issue":{"id":"7"}}{"issue":{"id":"7"}}`, 400, 0},
 	} {
 		d := &desk{}
-		w := post(listener(t, jira.Webhook{Tokens: []jira.Secret{"t"}}), d, "/?token=t", c.body)
+		w := post(listener(t, jira.Webhook{Door: door(t, "t")}), d, "/?token=t", c.body)
 		if w.Code != c.status || len(d.looked) != c.looked || w.Body.Len() > 2000 || !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s: HTTP %d, looked at %d, %.300s", name, w.Code, len(d.looked), w.Body)
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"passerelle/internal/login"
 )
 
 var errNotJira = errors.New("not known to come from our Jira (give a valid X-Hub-Signature, token or Basic account)")
@@ -15,27 +17,52 @@ var errNotJira = errors.New("not known to come from our Jira (give a valid X-Hub
 type proofs struct {
 	secrets   []Secret
 	signature string // as given; only weighed if there are secrets
-	known     bool   // a valid token or Basic account
+	refused   error  // nil: a valid token or Basic account; weighed only without a signature
 }
 
 func (w Webhook) proofs(r *http.Request) proofs {
-	p := proofs{secrets: w.Secrets, signature: r.Header.Get("X-Hub-Signature"), known: w.token(r) || w.basic(r)}
+	p := proofs{secrets: w.Secrets, signature: r.Header.Get("X-Hub-Signature")}
 	if len(w.Secrets) == 0 {
 		p.signature = ""
 	}
+	if p.signature == "" {
+		p.refused = w.enter(r)
+	}
 	return p
 }
-
-// possible tells whether reading the body can lead anywhere.
-func (p proofs) possible() bool { return p.known || p.signature != "" }
 
 // hold weighs the proofs. A signature that is there must be right, even beside
 // a valid token.
 func (p proofs) hold(body []byte) bool {
 	if p.signature == "" {
-		return p.known
+		return p.refused == nil
 	}
 	return signed(body, p.signature, p.secrets)
+}
+
+// enter looks for a token, in the address or as Bearer, and for Basic; one that
+// is right is enough.
+func (w Webhook) enter(r *http.Request) error {
+	var given []login.Credentials
+	if token := r.URL.Query().Get("token"); token != "" {
+		given = append(given, login.Credentials{Token: token})
+	}
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		given = append(given, login.Credentials{Token: bearer})
+	}
+	if user, password, ok := r.BasicAuth(); ok {
+		given = append(given, login.Credentials{User: user, Password: password})
+	}
+	if len(given) == 0 {
+		return w.Door.Refuse(r, login.Nothing)
+	}
+	var err error
+	for _, c := range given {
+		if err = w.Door.Enter(r, c); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // signed checks sha256=<hex> over the raw body against every secret.
@@ -55,35 +82,4 @@ func signed(body []byte, signature string, secrets []Secret) bool {
 		valid = hmac.Equal(mac.Sum(nil), sum) || valid
 	}
 	return valid
-}
-
-// token looks for one of the secret tokens, in the address or as Bearer.
-func (w Webhook) token(r *http.Request) bool {
-	given := []string{r.URL.Query().Get("token")}
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		given = append(given, bearer)
-	}
-	valid := false
-	for _, s := range w.Tokens {
-		for _, g := range given {
-			valid = equal(g, s) || valid
-		}
-	}
-	return valid
-}
-
-func (w Webhook) basic(r *http.Request) bool {
-	user, password, ok := r.BasicAuth()
-	if !ok {
-		return false
-	}
-	right := equal(user, Secret(w.User))
-	return equal(password, w.Password) && right
-}
-
-// equal compares in a time that tells nothing of either text. An empty secret
-// equals nothing.
-func equal(given string, want Secret) bool {
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
-	return hmac.Equal(a[:], b[:]) && want != ""
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/login"
 )
 
 // Serve takes a webhook as a hint that something changed on an issue: once the
@@ -26,6 +27,11 @@ func (j *Jira) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 	}
 	body, status, err := j.admit(w, r)
 	if err != nil {
+		var no *login.Refusal
+		if errors.As(err, &no) && no.After > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(login.Seconds(no.After)))
+			status = no.Status()
+		}
 		say(w, status, "jira: webhook: "+err.Error())
 		return
 	}
@@ -49,8 +55,8 @@ func (j *Jira) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 // Jira's. Without any proof in sight it does not even read.
 func (j *Jira) admit(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
 	p := j.cfg.Webhook.proofs(r)
-	if !p.possible() {
-		return nil, http.StatusUnauthorized, errNotJira
+	if p.refused != nil {
+		return nil, http.StatusUnauthorized, notJira(p.refused)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, j.cfg.Webhook.Limit))
 	var large *http.MaxBytesError
@@ -60,9 +66,19 @@ func (j *Jira) admit(w http.ResponseWriter, r *http.Request) ([]byte, int, error
 	case err != nil:
 		return nil, http.StatusBadRequest, errors.New("the body is cut short")
 	case !p.hold(body):
+		_ = j.cfg.Webhook.Door.Refuse(r, login.Forged) // noted; the answer is ours
 		return nil, http.StatusUnauthorized, errNotJira
 	}
 	return body, http.StatusOK, nil
+}
+
+// notJira says why a webhook without a signature is refused.
+func notJira(err error) error {
+	var no *login.Refusal
+	if errors.As(err, &no) && no.After > 0 {
+		return no
+	}
+	return errNotJira
 }
 
 // hint is what a webhook is about.

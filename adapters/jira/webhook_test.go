@@ -17,6 +17,7 @@ import (
 	"passerelle"
 	"passerelle/adapters/jira"
 	"passerelle/adapters/jira/jirasim"
+	"passerelle/internal/login"
 )
 
 // desk notes what it is told to look at.
@@ -38,8 +39,25 @@ func listener(t *testing.T, w jira.Webhook) *jira.Jira {
 }
 
 func open(t *testing.T) *jira.Jira {
-	return listener(t, jira.Webhook{Tokens: []jira.Secret{"t"}, Limit: 2 << 20})
+	return listener(t, jira.Webhook{Door: door(t, "t"), Limit: 2 << 20})
 }
+
+// door lets in who has one of the tokens, and u by the password p.
+func door(t testing.TB, tokens ...string) *login.Door {
+	t.Helper()
+	accounts := []login.Account{{User: "u", Password: hashOfP}}
+	for _, token := range tokens {
+		accounts = append(accounts, login.Account{Token: login.HashToken(jira.Secret(token))})
+	}
+	d, err := login.NewGuard(login.Config{}).Door("c/partner/webhook", accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// hashOfP is that of the password "p", as cheap as one may be.
+const hashOfP = "$2a$10$FCvetGoT34TgdOIdILV8veoSF.rTBpt9qbWR9hC9h/YQCv7JXesu6"
 
 // post sends a webhook to j.
 func post(j *jira.Jira, d passerelle.Desk, target, body string, head ...string) *httptest.ResponseRecorder {
@@ -130,7 +148,7 @@ func TestWebhookNestedTooDeep(t *testing.T) {
 }
 
 func TestWebhookTooLarge(t *testing.T) {
-	j := listener(t, jira.Webhook{Tokens: []jira.Secret{"t"}, Limit: 100})
+	j := listener(t, jira.Webhook{Door: door(t, "t"), Limit: 100})
 	same(t, "101", post(j, &desk{}, "/?token=t", strings.Repeat(" ", 101)).Code, 413)
 	same(t, "100", post(j, &desk{}, "/?token=t", `{"issue":{"id":"7"}}`+strings.Repeat(" ", 80)).Code, 200)
 }
@@ -151,7 +169,7 @@ func TestWebhookSignatureVector(t *testing.T) {
 
 func TestWebhookProofs(t *testing.T) {
 	const body = `{"issue":{"id":"7"}}`
-	full := jira.Webhook{Secrets: []jira.Secret{"new", "old"}, Tokens: []jira.Secret{"t1", "t2"}, User: "u", Password: "p"}
+	full := jira.Webhook{Secrets: []jira.Secret{"new", "old"}, Door: door(t, "t1", "t2")}
 	basic := func(user, password string) string {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.SetBasicAuth(user, password)
@@ -181,13 +199,31 @@ func TestWebhookProofs(t *testing.T) {
 		"bad signature and token": {full, "/?token=t1", []string{"X-Hub-Signature", sign("other", body)}, 401},
 		"nothing":                 {full, "/", nil, 401},
 		"nothing configured":      {jira.Webhook{}, "/?token=", []string{"X-Hub-Signature", sign("", body)}, 401},
-		"signature nobody asked":  {jira.Webhook{Tokens: []jira.Secret{"t"}}, "/?token=t", []string{"X-Hub-Signature", sign("x", body)}, 200},
+		"signature nobody asked":  {jira.Webhook{Door: door(t, "t")}, "/?token=t", []string{"X-Hub-Signature", sign("x", body)}, 200},
 	} {
 		d := &desk{}
 		w := post(listener(t, c.hook), d, c.target, body, c.head...)
 		same(t, name, w.Code, c.status)
 		same(t, name+" looked", len(d.looked), map[bool]int{true: 1}[c.status == 200])
 	}
+}
+
+// TestWebhookGuessesAreSlowedDown: who guesses hears 401, after some guesses 429
+// with when to come again; a signature and a token that are right are taken.
+func TestWebhookGuessesAreSlowedDown(t *testing.T) {
+	const body = `{"issue":{"id":"7"}}`
+	j := listener(t, jira.Webhook{Secrets: []jira.Secret{"s"}, Door: door(t, "t")})
+	slow := false
+	for n := 0; n < 40 && !slow; n++ {
+		w := post(j, &desk{}, fmt.Sprint("/?token=guess", n), body)
+		slow = w.Code == http.StatusTooManyRequests
+		if !slow && w.Code != http.StatusUnauthorized || slow && w.Header().Get("Retry-After") == "" {
+			t.Errorf("guess %d: %d %s", n, w.Code, w.Body)
+		}
+	}
+	same(t, "slowed down", slow, true)
+	same(t, "signed", post(j, &desk{}, "/", body, "X-Hub-Signature", sign("s", body)).Code, 200)
+	same(t, "a right token", post(j, &desk{}, "/?token=t", body).Code, 200)
 }
 
 func TestWebhookThatCannotBeStored(t *testing.T) {
@@ -254,7 +290,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(`{"webhookEvent":"comment_created","comment":{"self":"https://x/rest/api/2/issue/1/comment/2"}}`))
 	f.Add([]byte(`{"issue":{"id":"7","key":"A-1"}}`))
 	f.Add([]byte(`[[[[{"a":"\"`))
-	j, err := jira.New(jira.Config{BaseURL: "http://jira.example", Webhook: jira.Webhook{Tokens: []jira.Secret{"t"}}})
+	j, err := jira.New(jira.Config{BaseURL: "http://jira.example", Webhook: jira.Webhook{Door: door(f, "t")}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"passerelle/adapters"
+	logins "passerelle/internal/login"
 	"passerelle/internal/relay"
 	"passerelle/mapping"
 	"passerelle/outbox"
@@ -24,11 +27,19 @@ import (
 // config is gateway.yaml. Each field's comment ends with its default;
 // gateway.example.yaml shows them all.
 type config struct {
-	Listen    string `yaml:"listen"`    // address of the faces that the tools talk to; default 127.0.0.1:8080
-	Admin     string `yaml:"admin"`     // address of the operators' API, metrics and health, for this machine only; default 127.0.0.1:8081
-	Data      string `yaml:"data"`      // folder of the database and the attachments; default data
-	Contracts string `yaml:"contracts"` // folder of the contracts; default contracts
-	Log       string `yaml:"log"`       // debug, info, warn or error; default info
+	Listen string `yaml:"listen"` // address of the faces that the tools talk to; default 127.0.0.1:8080
+	Admin  string `yaml:"admin"`  // address of the operators' API, metrics and health, for this machine only; default 127.0.0.1:8081
+	// AdminToken is the hash of the token that the operators' API asks for, as
+	// gateway token prints it; required where admin is not on the loopback;
+	// default none: whoever reaches the address is an operator.
+	AdminToken adapters.SecretRef `yaml:"admin_token"`
+	// Proxies are the addresses and networks of our own proxies in front of
+	// listen, whose X-Forwarded-For tells where a login comes from; default none:
+	// it is not believed.
+	Proxies   []string `yaml:"proxies"`
+	Data      string   `yaml:"data"`      // folder of the database and the attachments; default data
+	Contracts string   `yaml:"contracts"` // folder of the contracts; default contracts
+	Log       string   `yaml:"log"`       // debug, info, warn or error; default info
 	TLS       struct {
 		Cert     string `yaml:"cert"`      // file of the certificate chain for listen; default none: plain HTTP
 		Key      string `yaml:"key"`       // file of its key; default none
@@ -111,6 +122,12 @@ func (c *config) check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		add(": tls: cert and key go together")
 	}
+	if c.AdminToken == (adapters.SecretRef{}) && !isLoopback(c.Admin) {
+		add(": admin: %s can be reached from other machines, and asks nobody who they are (set admin_token to the hash that `gateway token` prints, or listen on 127.0.0.1:8081)", c.Admin)
+	}
+	if _, err := logins.ParseProxies(c.Proxies); err != nil {
+		add(": %v", err)
+	}
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		add(": tls: client_ca needs cert and key")
 	}
@@ -161,6 +178,16 @@ func (c *config) checkOutbox() (errs []error) {
 		errs = append(errs, fmt.Errorf(": outbox.kind is %q (bolt, nats or memory)", o.Kind))
 	}
 	return errs
+}
+
+// isLoopback tells whether an address to listen on is this machine's alone.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true // listening says what is wrong
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 func (c *config) level() (slog.Level, error) {

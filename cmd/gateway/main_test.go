@@ -65,3 +65,17 @@ func TestExampleConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestAdminAddressNeedsAToken: whatever can be reached from elsewhere.
+func TestAdminAddressNeedsAToken(t *testing.T) {
+	for addr, alone := range map[string]bool{"127.0.0.1:8081": true, "127.3.2.1:0": true, "[::1]:8081": true, "localhost:8081": true, "[::ffff:127.0.0.1]:1": true,
+		":8081": false, "0.0.0.0:8081": false, "[::]:8081": false, "10.0.0.1:8081": false, "gateway.example:8081": false} {
+		_, err := parseConfig([]byte("admin: \"" + addr + "\"\nlinks: [{contract: a/v1}]"))
+		if (err == nil) != alone {
+			t.Errorf("%s without a token: %v", addr, err)
+		}
+		if _, err := parseConfig([]byte("admin: \"" + addr + "\"\nadmin_token: {file: f}\nlinks: [{contract: a/v1}]")); err != nil {
+			t.Errorf("%s with a token: %v", addr, err)
+		}
+	}
+}

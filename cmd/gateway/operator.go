@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"os/user"
 	"strings"
 	"text/tabwriter"
@@ -225,6 +226,9 @@ func ask(ctx context.Context, method, url string, body []byte) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
+	if err := showToken(req); err != nil {
+		return nil, err
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the gateway running? --admin names its admin address)", err)
@@ -242,4 +246,26 @@ func ask(ctx context.Context, method, url string, body []byte) (*http.Response, 
 		return nil, fmt.Errorf("%s: %s", url, res.Status)
 	}
 	return nil, errors.New(e.Error)
+}
+
+// The environment variables that hold the operators' token, or name its file.
+const (
+	tokenEnv     = "PASSERELLE_ADMIN_TOKEN"
+	tokenFileEnv = "PASSERELLE_ADMIN_TOKEN_FILE"
+)
+
+// showToken gives a request the operators' token, if there is one.
+func showToken(req *http.Request) error {
+	token := os.Getenv(tokenEnv)
+	if file := os.Getenv(tokenFileEnv); token == "" && file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tokenFileEnv, err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"passerelle/adapters"
+	logins "passerelle/internal/login"
 	"passerelle/internal/wiring"
 	"passerelle/outbox"
 )
@@ -107,7 +109,18 @@ func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, er
 		}
 		links = append(links, wiring.Link{Contract: ct, Requester: l.Requester, Partner: l.Partner})
 	}
-	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Log: log})
+	token, err := c.AdminToken.Read()
+	if err != nil {
+		return nil, fmt.Errorf("admin_token: %w", err)
+	}
+	if token == "" && c.AdminToken != (adapters.SecretRef{}) {
+		return nil, errors.New("admin_token: it is empty (write the hash there that `gateway token` prints)")
+	}
+	proxies, err := logins.ParseProxies(c.Proxies)
+	if err != nil {
+		return nil, err
+	}
+	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Log: log, AdminToken: token, Proxies: proxies})
 }
 
 const (

@@ -363,7 +363,7 @@ func (p *privacy) operators() string {
 	all := ""
 	for _, path := range paths {
 		w := httptest.NewRecorder()
-		p.admin.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		p.admin.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil))
 		if w.Code != http.StatusOK {
 			p.t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}

@@ -101,7 +101,7 @@ func (c *crossing) still() {
 
 func (c *crossing) ask(method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	c.admin.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	c.admin.ServeHTTP(w, httptest.NewRequest(method, "http://127.0.0.1"+path, nil))
 	return w
 }
 

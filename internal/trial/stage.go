@@ -18,6 +18,7 @@ import (
 
 	"passerelle"
 	"passerelle/adapters"
+	"passerelle/internal/login"
 	"passerelle/mapping"
 )
 
@@ -113,7 +114,7 @@ func InMemory(_, value string) (adapters.SecretRef, error) {
 func (s *Stage) Connect(side passerelle.Side, url, token string, secret Secret) (adapters.Settings, error) {
 	r := s.Role(side)
 	out := adapters.Settings{}
-	face, err := secret(string(side)+"-face", token)
+	face, err := secret(string(side)+"-face", login.HashToken(passerelle.Secret(token)).Reveal())
 	if err != nil {
 		return out, err
 	}
@@ -142,8 +143,9 @@ func (s *Stage) Connect(side passerelle.Side, url, token string, secret Secret) 
 	if err := r.settings(out.Jira); err != nil {
 		return out, err
 	}
-	out.Jira.BaseURL, out.Jira.Token, out.Jira.Webhook.Secrets = url, password, []adapters.SecretRef{face}
-	return out, nil
+	hook, err := secret(string(side)+"-webhook", token)
+	out.Jira.BaseURL, out.Jira.Token, out.Jira.Webhook.Secrets = url, password, []adapters.SecretRef{hook}
+	return out, err
 }
 
 // settings fills a tool's configuration with the role's further keys.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"passerelle/adapters"
+	"passerelle/internal/login"
 	"passerelle/mapping"
 	"passerelle/outbox"
 )
@@ -60,7 +61,7 @@ func TestR26PartnerAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts := []adapters.Account{{Token: adapters.SecretRef{Value: "face"}}}
+	accounts := []adapters.Account{{Token: adapters.SecretRef{Value: login.HashToken("face")}}}
 	link := Link{Contract: c,
 		Requester: adapters.Settings{Agent: &adapters.Agent{Accounts: accounts, URL: requesterServer.URL}},
 		Partner:   adapters.Settings{Agent: &adapters.Agent{Accounts: accounts, URL: agentServer.URL + "/listener", AuthURL: "https://support.example", User: "frs", Password: adapters.SecretRef{Value: "out"}}}}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"passerelle"
 	"passerelle/adapters"
 	"passerelle/internal/admin"
+	"passerelle/internal/login"
 	"passerelle/internal/relay"
 	"passerelle/mapping"
 	"passerelle/outbox"
@@ -51,6 +53,9 @@ type Options struct {
 	Sweep   relay.Sweep
 	Again   time.Duration // see relay.Config
 	Log     *slog.Logger
+
+	AdminToken passerelle.Secret // hash of the token that the operators' API asks for; empty: none
+	Proxies    []netip.Prefix    // whose X-Forwarded-For is believed
 }
 
 // Build wires a gateway. It opens no connection and starts nothing.
@@ -58,6 +63,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 	contracts := map[string]*mapping.Contract{}
 	tools := map[outbox.Dest]relay.Tool{}
 	faces := map[string]passerelle.Inbound{}
+	guard, refusals := newGuard(o)
 	var names []string
 	for _, l := range links {
 		name := l.Contract.Name
@@ -67,7 +73,9 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 		contracts[name] = l.Contract
 		names = append(names, name)
 		for side, settings := range map[passerelle.Side]*adapters.Settings{passerelle.Requester: &l.Requester, passerelle.Partner: &l.Partner} {
-			a, err := adapters.Open(settings, TermsOf(l.Contract, side))
+			terms := TermsOf(l.Contract, side)
+			terms.Guard = guard
+			a, err := adapters.Open(settings, terms)
 			if err != nil {
 				return nil, err
 			}
@@ -79,9 +87,31 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 	}
 	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
-	var err error
-	g.Admin, err = adminHandler(r, store, names, o.Log)
+	door, err := adminDoor(guard, o.AdminToken)
+	if err != nil {
+		return nil, err
+	}
+	api := admin.Protect(apiHandler(r, store, names, o.Log), door, o.AdminToken != "")
+	g.Admin, err = adminHandler(r, api, refusals)
 	return g, err
+}
+
+// newGuard makes the guard of all doors, and what counts its refusals.
+func newGuard(o Options) (*login.Guard, *prometheus.CounterVec) {
+	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passerelle_logins_refused_total", Help: "Callers that were not let in."}, []string{"door", "why"})
+	return login.NewGuard(login.Config{Proxies: o.Proxies, Log: o.Log, Count: func(door string, why login.Why) { refusals.WithLabelValues(door, string(why)).Inc() }}), refusals
+}
+
+// adminDoor is the operators', who have one token.
+func adminDoor(g *login.Guard, token passerelle.Secret) (*login.Door, error) {
+	if token == "" {
+		return g.Door("admin", nil)
+	}
+	door, err := g.Door("admin", []login.Account{{Token: token}})
+	if err != nil {
+		return nil, fmt.Errorf("admin_token: %w", err)
+	}
+	return door, nil
 }
 
 // publicHandler gives each face its path; anything else is 404.
@@ -93,16 +123,27 @@ func publicHandler(faces map[string]passerelle.Inbound, d passerelle.Desk) http.
 	return mux
 }
 
-func adminHandler(r *relay.Relay, store outbox.Store, contracts []string, log *slog.Logger) (http.Handler, error) {
+// adminHandler serves the operators' API, and what asks nobody who they are:
+// the metrics and the health, which name no ticket.
+func adminHandler(r *relay.Relay, api http.Handler, refusals prometheus.Collector) (http.Handler, error) {
 	reg := prometheus.NewRegistry()
-	if err := errors.Join(r.Register(reg), reg.Register(collectors.NewGoCollector()),
+	if err := errors.Join(r.Register(reg), reg.Register(refusals), reg.Register(collectors.NewGoCollector()),
 		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	mux.Handle("/api/", api)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", health(r, "ok"))
+	mux.HandleFunc("GET /readyz", ready(r, health(r, "ready")))
+	return mux, nil
+}
+
+// apiHandler is the operators' API.
+func apiHandler(r *relay.Relay, store outbox.Store, contracts []string, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
 	mux.Handle("/api/", admin.Handler(store, contracts, r.Terms, r.Decided))
 	mux.Handle("GET /api/backup", admin.Backup(store, log))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	asks := admin.ToolsHandler(store, contracts, admin.Tools{
 		Resync: func(ctx context.Context, contract, own string, apply bool) (any, error) {
 			return r.Resync(ctx, contract, own, apply)
@@ -113,9 +154,7 @@ func adminHandler(r *relay.Relay, store outbox.Store, contracts []string, log *s
 	for _, path := range []string{"/api/resync/", "/api/escalate/", "/api/restored"} {
 		mux.Handle(path, asks)
 	}
-	mux.HandleFunc("GET /healthz", health(r, "ok"))
-	mux.HandleFunc("GET /readyz", ready(r, health(r, "ready")))
-	return mux, nil
+	return mux
 }
 
 // ready answers 503 while the gateway learns, after a restore, what happened
