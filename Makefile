@@ -1,5 +1,5 @@
 # The two commands that matter: make demo, make test.
-.PHONY: demo test lint race bench fuzz build crash crossing lost faults sweep mutate vuln
+.PHONY: demo demo-cluster test lint race bench fuzz build crash cluster crossing lost faults sweep mutate vuln
 
 # A test that fails fails its target too, whatever its output is piped through.
 SHELL = bash
@@ -15,6 +15,11 @@ CONTRACT = orleans-tours-gar/v1
 # all three programs running, for curl.
 demo:
 	@go run ./cmd/gateway demo $(if $(KEEP),--keep --contract $(CONTRACT) --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 --requester 127.0.0.1:8090 --partner 127.0.0.1:8091)
+
+# The same contract on three gateways and three NATS servers, of which one each is
+# killed meanwhile.
+demo-cluster:
+	@go run ./cmd/cluster -contract $(CONTRACT)
 
 # All tests, each package within its budget.
 test:
@@ -80,6 +85,10 @@ faults:
 	@go test ./outbox -run 'Sync|Disk|File|Folder|Head|Ready|Truncated|Flipped|Fault|Missing|Refuses|Full' -count=1 -timeout 30m -args -flips 300
 	@go test ./cmd/gateway -run TestScripts/damaged -count=1
 	@go test ./internal/conversation -run DiskTrouble -count=1 -timeout 60m -v -faults 12 | grep -v '^=== '
+
+# Three gateways on three NATS servers, and six troubles ten times over.
+cluster:
+	@go test ./internal/conversation -run TestCluster -count=1 -timeout 60m -v -cluster 10 | grep -v '^=== '
 
 # Each fuzz target for half a minute.
 fuzz:

@@ -24,6 +24,7 @@ var rules = map[string][]string{
 	"adapters/jira":         {".", "internal/foreign", "internal/login", "internal/richtext"},
 	"adapters/jira/jirasim": {"internal/fault"},
 	"cmd/bench":             {"*"},
+	"cmd/cluster":           {"*"},
 	"cmd/gateway":           {"*"},
 	"contracts":             {},
 	"internal/admin":        {".", "internal/login", "outbox"},

@@ -7,6 +7,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +38,9 @@ type Plan struct {
 	Gateways  int    // gateways
 	Contracts string // folder of the contracts
 	Links     []Link // what they carry out
-	Lease     string // as outbox.lease and .grace of gateway.yaml
-	Grace     string //
+	Lease     string // as outbox.lease of gateway.yaml
+	Grace     string // as outbox.grace
+	Sweep     string // as sweep.every; default 0s
 	Sync      bool   // the servers sync each change before they acknowledge it
 }
 
@@ -131,7 +133,7 @@ func (c *Cluster) gateway(i int) (*Gateway, error) {
 		"listen": g.Listen, "admin": g.Admin, "data": filepath.Join(c.Dir, name), "contracts": c.Contracts, "log": "info",
 		"outbox": map[string]any{"kind": "nats", "urls": urls, "replicas": len(c.Nodes), "name": name, "lease": c.Lease, "grace": c.Grace},
 		"retry":  map[string]string{"first": "100ms", "max": "2s", "age": "24h"},
-		"sweep":  map[string]string{"every": "0s"},
+		"sweep":  map[string]string{"every": cmp.Or(c.Sweep, "0s")},
 		"links":  c.Links,
 	}, yaml.OmitZero())
 	if err != nil {

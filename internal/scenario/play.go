@@ -20,6 +20,11 @@ func (s *Scenario) Play(ctx context.Context, t *Tools, n *Narrator) error {
 			n.broken(err)
 			return fmt.Errorf("step %d, « %s »: %w", i+1, step.Say.FR, err)
 		}
+		if t.Amid != nil {
+			if err := t.Amid(i + 1); err != nil {
+				return err
+			}
+		}
 		for _, sight := range step.Sees {
 			ok, got := t.await(ctx, sight)
 			n.sight(s.Cast, sight, t.wanted(sight), got, ok)

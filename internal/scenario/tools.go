@@ -18,7 +18,10 @@ import (
 type Tools struct {
 	Requester, Partner *trial.Tool
 	Patience           time.Duration // how long a sight may take to appear
-	vars               map[string]string
+	// Amid is called, where it is set, after the deed of each step, from 1 on, before
+	// anybody looks what became of it.
+	Amid func(step int) error
+	vars map[string]string
 }
 
 func (t *Tools) of(side passerelle.Side) *trial.Tool {
