@@ -43,6 +43,8 @@ type Link struct {
 	Baseline map[Side]string `json:"baseline,omitempty"`
 	Born     time.Time       `json:"born"`
 	Moved    time.Time       `json:"moved"` // the last change of State
+	// Purged is when what people wrote on it was last taken out of the store.
+	Purged time.Time `json:"purged,omitzero"`
 	// Version grows with every write; it guards Append.
 	Version uint64 `json:"version"`
 }

@@ -189,13 +189,13 @@ func (c *Contract) frozen(e *passerelle.Event) []string {
 }
 
 func (c *Contract) refuseChange(e *passerelle.Event, l *passerelle.Link, names []string) error {
-	given, labels := make([]string, len(names)), make([]string, len(names))
+	labels := make([]string, len(names))
 	for i, n := range names {
-		given[i] = fmt.Sprintf("%s « %s »", n, beginning(e.Fields[n]))
 		labels[i] = fmt.Sprintf("%s (%s)", n, c.fields[n].Label)
 	}
 	err := c.refuse(e, l, nil).(*passerelle.Error)
-	err.Err = fmt.Errorf("in state %s these fields may not change any more: %s", l.State, strings.Join(given, ", "))
+	// By name only: the error is kept and shown to operators, the values are not ours.
+	err.Err = fmt.Errorf("in state %s these fields may not change any more: %s", l.State, strings.Join(names, ", "))
 	may := c.lifecycle.allowed(l.State, e.From)
 	if slices.Contains(may, passerelle.PublicLog) {
 		err.Hint = "write it in the journal; " + err.Hint

@@ -74,7 +74,7 @@ func TestR13FrozenFields(t *testing.T) {
 	c := load(t, folder(t))
 	for _, name := range strings.Fields("title description urgency_id impact_id agent_id team_id caller_id beneficiary_id org_id domain_id service_id servicesubcategory_id establishment_id") {
 		_, err := judge(c, passerelle.Open, &passerelle.Event{From: passerelle.Requester, Kind: passerelle.Change, Fields: map[string]string{name: "Autre", "origin": "mail"}})
-		refused(t, err, "R13", "change: R-001515 (GSN1-4711): in state open these fields may not change any more: "+name+" « Autre »", "write it in the journal; allowed now: public-log, private-log, attach, leave")
+		refused(t, err, "R13", "change: R-001515 (GSN1-4711): in state open these fields may not change any more: "+name+" [R13]", "write it in the journal; allowed now: public-log, private-log, attach, leave")
 	}
 	step, err := judge(c, passerelle.Open, &passerelle.Event{From: passerelle.Requester, Kind: passerelle.Change, Fields: map[string]string{"origin": "mail", "unheard_of": "x"}})
 	if err != nil || !step.Same || len(step.Sends) > 0 || step.Next != passerelle.Open {

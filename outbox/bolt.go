@@ -28,7 +28,8 @@ type bolt struct {
 	path  string
 	polys *crc32.Table
 
-	file os.FileInfo // as it was opened
+	file    os.FileInfo  // as it was opened
+	reading sync.RWMutex // held by each view: scrub waits until there is none
 
 	mu     sync.Mutex
 	moved  *sync.Cond // synced or broken changed
@@ -55,6 +56,8 @@ func (b *bolt) hurry()        {}
 func (b *bolt) view(fn func(reader) error) error {
 	saw := 0
 	err := b.shielded(func() error {
+		b.reading.RLock()
+		defer b.reading.RUnlock()
 		return b.db.View(func(tx *bbolt.Tx) error {
 			saw = tx.ID()
 			return fn(&boltTx{tx: tx, store: b})

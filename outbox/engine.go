@@ -45,6 +45,9 @@ func (s *engine) recover() error {
 	if err := s.kv.update(recallLoans, func() {}); err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
+	if err := indexRest(s.kv); err != nil {
+		return err
+	}
 	return s.remember(s.kv)
 }
 

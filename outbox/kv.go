@@ -36,7 +36,7 @@ const (
 
 func buckets() []bucket {
 	return []bucket{metaBucket, linkBucket, keyBucket, nameBucket, entryBucket, eventBucket,
-		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket, leadBucket}
+		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket, leadBucket, restBucket}
 }
 
 // reader reads ordered tables as they were at one moment. What it returns is

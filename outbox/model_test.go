@@ -2,8 +2,10 @@ package outbox
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -21,11 +23,12 @@ type model struct {
 	reading map[Look]bool  // looks handed out
 	pins    map[string]int
 	kept    map[string]string
-	own     int // the last own number given
+	rests   map[string]int64 // link → since when it is at rest and not purged, in seconds
+	own     int              // the last own number given
 }
 
 func newModel() *model {
-	return &model{names: map[Name]bool{}, looks: map[Look]*Look{}, reading: map[Look]bool{}, pins: map[string]int{}, kept: map[string]string{}}
+	return &model{names: map[Name]bool{}, looks: map[Look]*Look{}, reading: map[Look]bool{}, pins: map[string]int{}, kept: map[string]string{}, rests: map[string]int64{}}
 }
 
 // copyOf is a deep copy.
@@ -110,12 +113,113 @@ func (m *model) putLink(c *Change) {
 		}
 		c.Link.Own = passerelle.Ref{Key: c.Link.ID, Number: cmp.Or(c.Link.Own.Number, number)}
 	}
+	m.rest(c.Link, m.link(c.Link.ID))
 	c.Link.Version++
 	m.links = slices.DeleteFunc(m.links, func(l *passerelle.Link) bool { return l.ID == c.Link.ID })
 	m.links = append(m.links, copyOf(c.Link))
 	slices.SortFunc(m.links, func(a, b *passerelle.Link) int {
 		return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) // as numbers
 	})
+}
+
+// rest notes since when a link is at rest: since it came into that state, or since
+// it was written after a purge.
+func (m *model) rest(l, old *passerelle.Link) {
+	_, known := m.rests[l.ID]
+	switch {
+	case l.State != passerelle.Closed && l.State != passerelle.Rejected && l.State != passerelle.Left && l.State != passerelle.New:
+		delete(m.rests, l.ID)
+	case old == nil || old.State != l.State || !known:
+		m.rests[l.ID] = time.Now().Unix()
+	}
+}
+
+// resting are the links at rest since before a moment, the longest first.
+func (m *model) resting(before time.Time) []*passerelle.Link {
+	var found []*passerelle.Link
+	for _, l := range m.links { // by number
+		if since, ok := m.rests[l.ID]; ok && since < before.Unix() {
+			found = append(found, l)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *passerelle.Link) int { return cmp.Compare(m.rests[a.ID], m.rests[b.ID]) })
+	return found
+}
+
+// purge expects what Purge does to a link; it returns the error.
+func (m *model) purge(id string, o PurgeOrder) (*Purged, error) {
+	l, did := m.link(id), &Purged{}
+	if l == nil {
+		return nil, passerelle.ErrNotFound
+	}
+	if !AtRest(l.State) && !o.Force {
+		return nil, ErrAwake
+	}
+	for _, e := range m.entries {
+		if e.Link == id && !e.Status.Final() && !o.Force {
+			return nil, ErrUnsettled
+		}
+	}
+	for _, e := range m.entries {
+		if e.Link == id {
+			m.strip(e, did)
+		}
+	}
+	first := l.Purged.IsZero()
+	l.Version++
+	if l.Purged = time.Now(); AtRest(l.State) {
+		maps.DeleteFunc(l.Facts, func(name, _ string) bool { return !slices.Contains(o.Keep, name) })
+	}
+	if _, known := m.rests[id]; did.Waiting > 0 && AtRest(l.State) && !known {
+		m.rests[id] = time.Now().Unix()
+	} else if did.Waiting == 0 {
+		delete(m.rests, id)
+	}
+	if d := o.Decision; first || did.Entries > 0 {
+		d.Verb, d.At = "purge", time.Now()
+		m.putEntry(&Entry{Terms: l.Terms, State: l.State, Turn: l.Turn, Rule: PurgeRule, Status: Done, Note: fmt.Sprintf("purged: %d entries, %d bytes", did.Entries, did.Bytes),
+			Event: &passerelle.Event{Contract: l.Contract, From: passerelle.Broker, Kind: passerelle.Note, At: time.Now()}, Decisions: []Decision{d}}, l)
+	}
+	return did, nil
+}
+
+// strip takes the words out of one entry.
+func (m *model) strip(e *Entry, did *Purged) {
+	if !e.Status.Final() {
+		did.Waiting++
+		return
+	}
+	named := slices.ContainsFunc(e.Event.Files, func(f passerelle.File) bool { return f.Name+f.MIME != "" })
+	if len(e.Event.Fields) == 0 && !named && e.Error == "" {
+		return
+	}
+	if did.Entries++; named {
+		did.Files += len(e.Event.Files)
+	}
+	if e.Trace == nil || len(e.Event.Fields) > 0 {
+		e.Trace = &Trace{}
+	}
+	for _, v := range e.Event.Fields {
+		e.Trace.Bytes += int64(len(v))
+		did.Bytes += int64(len(v))
+	}
+	sum := func(v any) string {
+		raw, _ := json.Marshal(v)
+		return fmt.Sprintf("%x", sha256.Sum256(raw))
+	}
+	if len(e.Event.Fields) > 0 {
+		e.Trace.Sum = sum(e.Event.Fields)
+	}
+	if e.Error != "" {
+		e.Trace.Error = fmt.Sprintf("%x", sha256.Sum256([]byte(e.Error)))
+	}
+	if e.Trace.Purged, e.Error = time.Now(), ""; named || len(e.Event.Fields) > 0 {
+		e.Note = ""
+	}
+	e.Event.Fields, e.Event.Source = nil, ""
+	for i := range e.Event.Files {
+		e.Event.Files[i].Name, e.Event.Files[i].MIME = "", ""
+	}
 }
 
 func (m *model) putEntry(e *Entry, l *passerelle.Link) {
@@ -301,6 +405,7 @@ func (m *model) teach(l *passerelle.Link, to passerelle.Side, o Outcome) {
 		l.Shown[to] = o.Shown
 	}
 	if before.Ref(to) != l.Ref(to) || before.Shown[to] != l.Shown[to] {
+		m.rest(l, before)
 		l.Version++
 	}
 }

@@ -77,6 +77,8 @@ type Entry struct {
 	Parts     int        `json:"parts,omitempty"`
 	Wrote     []string   `json:"wrote,omitempty"`
 	Decisions []Decision `json:"decisions,omitempty"` // by people, oldest first
+	// Trace is what stays of the event's words where they are not kept.
+	Trace *Trace `json:"trace,omitempty"`
 	// Lend numbers the loans; Sent and Settle of an older loan are ErrLost.
 	Lend uint64 `json:"lend,omitempty"`
 }
@@ -254,6 +256,8 @@ type Store interface {
 	Lead(ctx context.Context, contract string) (term context.Context, resign func(), err error)
 	// Leaders tells who leads, by contract; nobody in a store of one gateway.
 	Leaders(ctx context.Context) (map[string]Leader, error)
+	// Purger takes out what people wrote on tickets that are over.
+	Purger
 
 	Stats(ctx context.Context) (*Stats, error)
 	// Ready returns nil while changes and files can be stored, else what is wrong

@@ -57,7 +57,7 @@ type walk struct {
 func (w *walk) step() {
 	steps := []func(){
 		w.newLink, w.newLink, w.change, w.change, w.change, w.change, w.lendOne, w.lendOne, w.lendOne, w.lendOne,
-		w.settleOne, w.settleOne, w.settleOne, w.settleOne, w.sendOne, w.late, w.decideOne, w.decideOne, w.hint, w.readOne, w.readDone, w.readDone, w.sleep, w.keepOne, w.givenLink,
+		w.settleOne, w.settleOne, w.settleOne, w.settleOne, w.sendOne, w.late, w.decideOne, w.decideOne, w.hint, w.readOne, w.readDone, w.readDone, w.sleep, w.keepOne, w.givenLink, w.purgeOne,
 	}
 	if w.IntN(100) == 0 {
 		w.reopen()
@@ -127,6 +127,10 @@ func (w *walk) change() {
 	if len(w.m.links) > 0 && w.IntN(10) > 0 {
 		c.Link = w.m.links[w.IntN(len(w.m.links))].Clone()
 		c.Link.Turn++
+		if w.IntN(3) == 0 {
+			c.Link.State = []passerelle.State{passerelle.Open, passerelle.Pending, passerelle.Closed, passerelle.Rejected, passerelle.Left}[w.IntN(5)]
+			c.Link.Facts = map[string]string{"kept": "1", "title": fmt.Sprint(w.Int())}
+		}
 		if w.IntN(10) == 0 {
 			c.Link.Version-- // perhaps 0: a new link
 		}
@@ -153,6 +157,12 @@ func (w *walk) givenLink() {
 	c.Link.ID = fmt.Sprint(1 + w.IntN(w.m.own+2))
 	c.Link.Own = passerelle.Ref{Key: c.Link.ID, Number: []string{"", "OLD-" + c.Link.ID}[w.IntN(2)]}
 	w.give(c)
+}
+
+// purgeOne purges a link, whatever its state.
+func (w *walk) purgeOne() {
+	id := fmt.Sprint(1 + w.IntN(w.m.own+2))
+	_, _ = w.purge(id, PurgeOrder{Decision: who, Force: w.IntN(3) == 0, Keep: []string{"kept"}})
 }
 
 func (w *walk) keepOne() {

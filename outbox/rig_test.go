@@ -250,6 +250,30 @@ func (r *rig) drop(id uint64, d Decision) error {
 	return err
 }
 
+// purge purges a link in both, and compares the links at rest.
+func (r *rig) purge(id string, o PurgeOrder) (*Purged, error) {
+	r.Helper()
+	want, wantErr := r.m.purge(id, o)
+	got, err := r.s.Purge(r.ctx, id, o)
+	if r.sameError("purge", err, wantErr) {
+		r.same("purged", got, want)
+		r.must(r.s.Scrub(r.ctx))
+	}
+	return got, err
+}
+
+// readResting compares what is at rest since before a moment.
+func (r *rig) readResting(before time.Time) []*passerelle.Link {
+	r.Helper()
+	var got []*passerelle.Link
+	for l, err := range r.s.Resting(r.ctx, before) {
+		r.must(err)
+		got = append(got, l)
+	}
+	r.same("resting", got, r.m.resting(before))
+	return got
+}
+
 func (r *rig) keep(key, value string) {
 	r.Helper()
 	r.m.kept[key] = value
@@ -306,6 +330,8 @@ func (r *rig) readBack() {
 	r.readEntries()
 	r.readNames()
 	r.readFiles()
+	r.readResting(time.Now())
+	r.readResting(time.Now().Add(time.Hour))
 	for key, want := range r.m.kept {
 		got, err := r.s.Kept(r.ctx, key)
 		r.must(err)

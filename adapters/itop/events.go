@@ -269,9 +269,11 @@ func identity(html string) string {
 }
 
 // fileAlias is the weaker identity of a pushed file, whose id only a later
-// reading tells.
+// reading tells. Names of facts are kept for good: of the file's own, which may
+// name a person, a hash is.
 func fileAlias(ticket string, f passerelle.File) string {
-	return ticket + "/file/" + f.Sum + "/" + f.Name
+	sum := sha256.Sum256([]byte(f.Name))
+	return ticket + "/file/" + f.Sum + "/" + hex.EncodeToString(sum[:])
 }
 
 // flatFields reads a message's fields as texts. Of a field that is there twice

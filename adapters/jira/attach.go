@@ -181,7 +181,7 @@ func (j *Jira) withdraw(ctx context.Context, c call, have attachment, f passerel
 
 func (j *Jira) attachedReceipt(ctx context.Context, m *passerelle.Message, made gjson.Result) *passerelle.Receipt {
 	id, issue := made.Get("id").String(), m.Key
-	r := &passerelle.Receipt{Note: "attachment " + made.Get("filename").String()}
+	r := &passerelle.Receipt{Note: "attachment " + id} // by its id: the log shows notes, and a name may name a person
 	if !numeric(issue) {
 		full, err := j.issue(ctx, attachOp, m)
 		if err != nil {
@@ -226,7 +226,7 @@ func (j *Jira) probeAttach(ctx context.Context, m *passerelle.Message, spool pas
 	if len(list) == 0 {
 		return nil, passerelle.ErrAbsent
 	}
-	r := &passerelle.Receipt{Note: "attachment " + list[0].name}
+	r := &passerelle.Receipt{Note: "attachment " + list[0].id}
 	for _, f := range list {
 		r.Either = append(r.Either, fileName(issue.Get("id").String(), f.id))
 	}

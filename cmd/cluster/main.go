@@ -28,7 +28,7 @@ func main() {
 	cluster.RunNode()
 	d := &demo{out: os.Stdout}
 	flag.StringVar(&d.contracts, "contracts", "contracts", "folder of the contracts")
-	flag.StringVar(&d.contract, "contract", "orleans-tours-gar/v1", "the contract to play")
+	flag.StringVar(&d.contract, "contract", "", "the contract to play, such as name/v1 (required)")
 	flag.StringVar(&d.gateway, "gateway", "", "the gateway's program; default: it is built here")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,6 +74,9 @@ type config struct {
 		Pause time.Duration `yaml:"pause"` // between two requests of a sweep, and between two readings of a whole one; default 200ms
 		Quiet string        `yaml:"quiet"` // hours in which no sweep begins, as 22:00-05:30, in this machine's time; default none
 	} `yaml:"sweep"`
+	Retention struct {
+		Texts string `yaml:"texts"` // after a ticket is closed, rejected or out of the interface, what people wrote on it is purged from the store, and the trace is left; default 90d, never is never
+	} `yaml:"retention"`
 	Links []linkConfig `yaml:"links"` // the contracts that are carried out; required
 }
 
@@ -101,6 +105,7 @@ func parseConfig(b []byte) (*config, error) {
 	c.Outbox.Kind = "bolt"
 	c.Retry.First, c.Retry.Max, c.Retry.Age = 2*time.Second, 10*time.Minute, 24*time.Hour
 	c.Sweep.Every, c.Sweep.Whole, c.Sweep.Batch, c.Sweep.Pause = 5*time.Minute, 24*time.Hour, 200, 200*time.Millisecond
+	c.Retention.Texts = "90d"
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c); err != nil {
 		at := ": "
 		line, text := mapping.YAMLError(err)
@@ -139,6 +144,9 @@ func (c *config) check() error {
 	}
 	if w := c.Sweep; w.Every < 0 || w.Whole < 0 || w.Pause < 0 || w.Batch < 1 || w.Batch > 1000 {
 		add(": sweep: every, whole and pause are durations, not below zero; batch is 1 to 1000")
+	}
+	if _, err := c.kept(); err != nil {
+		add(": retention: texts is %q (90d, 36h or never; an hour at least)", c.Retention.Texts)
 	}
 	if _, _, err := c.quiet(); err != nil {
 		add(": sweep: quiet is %q (two times of the day, as 22:00-05:30)", c.Sweep.Quiet)
@@ -210,6 +218,29 @@ func (c *config) quiet() (from, to int, err error) {
 		*[]*int{&from, &to}[i] = t.Hour()*60 + t.Minute()
 	}
 	return from, to, nil
+}
+
+// kept is how long what people wrote is kept, 0 for good.
+func (c *config) kept() (time.Duration, error) {
+	text := c.Retention.Texts
+	if text == "never" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(min(n, 36500)) * 24 * time.Hour
+	}
+	if err == nil && d < time.Hour {
+		err = errors.New("less than an hour")
+	}
+	return d, err
+}
+
+func (c *config) retention() relay.Retention {
+	d, _ := c.kept() // checked when it was read
+	return relay.Retention{Texts: d}
 }
 
 func (c *config) sweep() relay.Sweep {

@@ -78,6 +78,9 @@ func endCommand(addr *string) *cobra.Command {
 func printTicket(w io.Writer, t admin.Ticket) {
 	fmt.Fprintf(w, "contract   %s %s\nrequester  %s\npartner    %s\ngateway    %s\nstate      %s since %s\n\n",
 		t.Contract, t.Terms, reference(t.Requester), reference(t.Partner), reference(t.Own), t.State, stamp(t.Moved))
+	if !t.Purged.IsZero() {
+		fmt.Fprintf(w, "purged on %s: of what people wrote before, the trace alone is left\n\n", stamp(t.Purged))
+	}
 	printLines(w, t.Story, false)
 }
 
@@ -118,9 +121,19 @@ func printDetails(w io.Writer, l admin.Line) {
 	if l.Unknown {
 		fmt.Fprintf(w, "%d: an earlier try may have taken effect; the tool is asked before the next\n", l.ID)
 	}
+	if t := l.Trace; t != nil && !t.Purged.IsZero() {
+		fmt.Fprintf(w, "%d: purged on %s, %d bytes%s\n", l.ID, stamp(t.Purged), t.Bytes, hashed(t.Sum))
+	}
 	for _, d := range l.Decisions {
 		fmt.Fprintf(w, "%d: %s by %s on %s: %s\n", l.ID, d.Verb, d.By, stamp(d.At), d.Why)
 	}
+}
+
+func hashed(sum string) string {
+	if sum == "" {
+		return ""
+	}
+	return ", sha256 " + sum
 }
 
 func orDash(s string) string {

@@ -120,7 +120,7 @@ func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, er
 	if err != nil {
 		return nil, err
 	}
-	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Log: log, AdminToken: token, Proxies: proxies})
+	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Retention: c.retention(), Log: log, AdminToken: token, Proxies: proxies})
 }
 
 const (

@@ -28,6 +28,7 @@ type Ticket struct {
 	State     passerelle.State `json:"state"`
 	Born      time.Time        `json:"born"`
 	Moved     time.Time        `json:"moved"`
+	Purged    time.Time        `json:"purged,omitzero"` // when its words were last taken out of the store
 	Story     []Line           `json:"story"`
 }
 
@@ -55,6 +56,7 @@ type Line struct {
 	Files     int               `json:"files,omitempty"`
 	Bytes     int64             `json:"bytes,omitempty"`
 	Decisions []outbox.Decision `json:"decisions,omitempty"`
+	Trace     *outbox.Trace     `json:"trace,omitempty"` // of words that are not kept, or not any more
 }
 
 // Decision is the body of a retry or a drop.
@@ -182,7 +184,7 @@ func ended(l *passerelle.Link, terms string, d Decision) *outbox.Change {
 }
 
 func (a *api) tell(ctx context.Context, l *passerelle.Link) (*Ticket, error) {
-	t := &Ticket{Contract: l.Contract, Terms: l.Terms, Own: l.Own, Requester: l.Requester, Partner: l.Partner, State: l.State, Born: l.Born, Moved: l.Moved}
+	t := &Ticket{Contract: l.Contract, Terms: l.Terms, Own: l.Own, Requester: l.Requester, Partner: l.Partner, State: l.State, Born: l.Born, Moved: l.Moved, Purged: l.Purged}
 	for e, err := range a.store.Entries(ctx, outbox.Query{Link: l.ID}) {
 		if err != nil {
 			return nil, err
@@ -194,7 +196,7 @@ func (a *api) tell(ctx context.Context, l *passerelle.Link) (*Ticket, error) {
 
 func line(e *outbox.Entry, l *passerelle.Link) Line {
 	n := Line{ID: e.ID, Contract: e.Contract, At: e.Created, To: e.To, Template: e.Template, State: e.State, Rule: e.Rule, Status: e.Status, Attempts: e.Attempts,
-		Due: e.Before, Settled: e.Settled, Class: e.Class, Error: e.Error, Note: e.Note, Unknown: e.Probe && !e.Status.Final(), Decisions: e.Decisions}
+		Due: e.Before, Settled: e.Settled, Class: e.Class, Error: e.Error, Note: e.Note, Unknown: e.Probe && !e.Status.Final(), Decisions: e.Decisions, Trace: e.Trace}
 	if e.Event != nil {
 		n.From, n.Kind, n.Files = e.Event.From, e.Event.Kind, len(e.Event.Files)
 		for _, f := range e.Event.Files {

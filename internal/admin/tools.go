@@ -15,13 +15,16 @@ type Tools struct {
 	Resync func(ctx context.Context, contract, own string, apply bool) (any, error)
 	// Escalate takes a ticket of the requester's tool whose create never came.
 	Escalate func(ctx context.Context, contract, key string) (any, error)
+	// Purge takes what people wrote on a pair out of the store; with force, what can
+	// be of one that is not over.
+	Purge func(ctx context.Context, contract, own string, d Decision, force bool) (any, error)
 	// Restored tells how the learning after a restore goes; false: there was none.
 	Restored func(ctx context.Context) (any, bool)
 }
 
 // ToolsHandler returns the part of the API that asks the tools: POST
-// /api/resync/{ref} with ?apply=1, POST /api/escalate/{contract}/{key}, GET
-// /api/restored.
+// /api/resync/{ref} with ?apply=1, POST /api/escalate/{contract}/{key}, POST
+// /api/purge/{ref} with ?force=1, GET /api/restored.
 func ToolsHandler(s outbox.Store, contracts []string, t Tools) http.Handler {
 	a := &api{store: s, contracts: contracts}
 	mux := http.NewServeMux()
@@ -38,6 +41,21 @@ func ToolsHandler(s outbox.Store, contracts []string, t Tools) http.Handler {
 	})
 	mux.HandleFunc("POST /api/escalate/{contract}/{key}", func(w http.ResponseWriter, r *http.Request) {
 		asked(w)(t.Escalate(r.Context(), r.PathValue("contract"), r.PathValue("key")))
+	})
+	mux.HandleFunc("POST /api/purge/{ref...}", func(w http.ResponseWriter, r *http.Request) {
+		d, ok := readDecision(w, r)
+		if !ok {
+			return
+		}
+		links, ok := a.links(w, r)
+		if !ok {
+			return
+		}
+		if len(links) > 1 {
+			fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
+			return
+		}
+		asked(w)(t.Purge(r.Context(), links[0].Contract, links[0].ID, d, r.FormValue("force") != ""))
 	})
 	mux.HandleFunc("GET /api/restored", func(w http.ResponseWriter, r *http.Request) {
 		report, ok := t.Restored(r.Context())

@@ -1,7 +1,9 @@
 package conversation
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/richtext"
 	"passerelle/mapping"
 	"passerelle/outbox"
 )
@@ -374,7 +377,7 @@ func (c *crossing) heardOnce() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		refused += refusedIn(e)
+		refused += c.refusedIn(e)
 	}
 	written := map[passerelle.Side]string{passerelle.Requester: c.everything(passerelle.Requester), passerelle.Partner: c.everything(passerelle.Partner)}
 	for _, s := range c.said {
@@ -388,15 +391,31 @@ func (c *crossing) heardOnce() {
 	}
 }
 
-// refusedIn is what an entry says was refused in sight.
-func refusedIn(e *outbox.Entry) string {
-	switch {
-	case e.Status == outbox.Refused:
-		return e.Event.Fields["public_log"] + e.Event.Fields["private_log"]
-	case e.Template == mapping.NoteTemplate:
+// refusedIn is what an entry says was refused in sight. Its words are not kept: the
+// name of the fact tells them, of an iTop's entry by its hash, of a Jira's comment by
+// its id.
+func (c *crossing) refusedIn(e *outbox.Entry) string {
+	if e.Template == mapping.NoteTemplate {
 		return e.Event.Fields["private_log"]
 	}
-	return ""
+	if e.Status != outbox.Refused {
+		return ""
+	}
+	all := strings.Join(e.Event.Names, " ")
+	if id := strings.Split(all, "/"); e.Event.From == passerelle.Partner && len(id) > 2 && id[1] == "comment" {
+		ans, err := c.tools[passerelle.Partner].Request(c.ctx, "GET", "/rest/api/2/issue/"+id[0]+"/comment/"+id[2], "")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return ans.Get("body").String()
+	}
+	refused := ""
+	for _, s := range c.said {
+		if sum := sha256.Sum256([]byte(richtext.Identity("<p>" + s.text + "</p>"))); s.from == e.Event.From && strings.Contains(all, hex.EncodeToString(sum[:])) {
+			refused += s.text + " "
+		}
+	}
+	return refused
 }
 
 // everything is what a tool's tickets hold in journals or comments.

@@ -406,7 +406,9 @@ func (p *privacy) sumit() (s shown) {
 func (p *privacy) jira() (s shown) {
 	tool := p.tools[passerelle.Partner]
 	for l, err := range p.store.Links(p.ctx) {
-		p.fatal(err)
+		if p.fatal(err); l.Partner.Key == "" {
+			continue
+		}
 		issue, err := tool.Request(p.ctx, "GET", "/rest/api/2/issue/"+l.Partner.Key+"?fields=*all,-comment&expand=changelog,renderedFields&properties=*all", "")
 		p.fatal(err)
 		s.public += issue.Raw + "\n"

@@ -60,7 +60,7 @@ func (c *crossing) restored(dir string) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		c.forgotten += refusedIn(e)
+		c.forgotten += c.refusedIn(e)
 	}
 	err = c.restart(func() (outbox.Store, error) {
 		data := filepath.Join(c.t.TempDir(), "data")

@@ -31,8 +31,10 @@ type rig struct {
 	tools     map[passerelle.Side]*trial.Tool
 	ears      map[passerelle.Side]*ear
 	relay     *relay.Relay
-	readFirst bool         // a journal entry that the requester's iTop pushes is a hint only
-	deaf      func() bool  // whether the gateway does not hear a message; nil: never
+	readFirst bool               // a journal entry that the requester's iTop pushes is a hint only
+	deaf      func() bool        // whether the gateway does not hear a message; nil: never
+	change    func(*wiring.Link) // changes the two tools' settings; nil: none is changed
+	retention relay.Retention
 	sweep     relay.Sweep  // how the tools are asked what they did not tell; none by default
 	public    string       // address of the gateway's faces
 	admin     http.Handler // the operators' API
@@ -121,8 +123,11 @@ func (r *rig) start() (err error) {
 	if r.readFirst && link.Requester.ITop != nil {
 		link.Requester.ITop.ReadFirst = true
 	}
+	if r.change != nil {
+		r.change(&link)
+	}
 	g, err := wiring.Build([]wiring.Link{link}, r.store, wiring.Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute},
-		Sweep: r.sweep, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		Sweep: r.sweep, Retention: r.retention, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		return err
 	}

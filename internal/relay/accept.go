@@ -382,7 +382,8 @@ func (j *judgement) entries(e *passerelle.Event, step *mapping.Step) error {
 	if err != nil {
 		return err
 	}
-	base := outbox.Entry{Schema: outbox.EntrySchema, Contract: j.c.Name, Terms: j.c.Version, Event: e, State: j.link.State, Turn: j.link.Turn, Rule: step.Rule}
+	kept, trace := minimal(j.c, e, step.Sends)
+	base := outbox.Entry{Schema: outbox.EntrySchema, Contract: j.c.Name, Terms: j.c.Version, Event: kept, Trace: trace, State: j.link.State, Turn: j.link.Turn, Rule: step.Rule}
 	if len(step.Sends) == 0 {
 		one := base
 		one.Status, one.Note = outbox.Done, "nothing to tell the other side"

@@ -372,7 +372,7 @@ func references(c *mapping.Contract, l *passerelle.Link, restored bool) []*outbo
 // failed decides what an error means for the entry: by its class, who is to
 // blame.
 func (d *delivery) failed(err error) outbox.Outcome {
-	o := outbox.Outcome{To: outbox.Waiting, Class: passerelle.ClassOf(err), Error: err.Error(), Names: d.o.Names, Probe: d.e.Probe}
+	o := outbox.Outcome{To: outbox.Waiting, Class: passerelle.ClassOf(err), Error: d.discreet(err.Error()), Names: d.o.Names, Probe: d.e.Probe}
 	var pe *passerelle.Error
 	var after time.Duration
 	if errors.As(err, &pe) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func (j *judgement) refusedBefore(e *passerelle.Event) error {
 		}
 		if old.Event.From == e.From && old.Turn == j.link.Turn && len(old.Event.Names) > 0 && old.Event.Names[0] == e.Names[0] {
 			j.again = true
-			return &passerelle.Error{Op: "refused already", Class: passerelle.Refused, Err: errors.New(old.Error)}
+			return &passerelle.Error{Op: "refused already", Class: passerelle.Refused, Err: errors.New(cmp.Or(old.Error, "why, is purged; rule "+cmp.Or(old.Rule, "unknown")))}
 		}
 	}
 	return nil

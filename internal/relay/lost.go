@@ -93,6 +93,9 @@ func sameWords(a, b *outbox.Entry) bool {
 // written again. Nothing but words is.
 func (p *reading) mayRewrite(e *outbox.Entry) bool {
 	words := e.To == p.dest.Side && len(e.Event.Files) == 0 && e.Template != string(passerelle.Create)
+	if e.Trace != nil { // nobody has its words any more
+		return false
+	}
 	return words && e.Status == outbox.Done && (p.anyAge || time.Since(e.Settled) < rewriteFor)
 }
 

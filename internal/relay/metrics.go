@@ -18,6 +18,8 @@ type Metrics struct {
 	seconds    *prometheus.HistogramVec
 	swept      *prometheus.GaugeVec
 	lost       *prometheus.CounterVec
+	purged     *prometheus.CounterVec
+	purgedSize *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that count but are not yet collected: see
@@ -32,7 +34,9 @@ func NewMetrics() *Metrics {
 		deliveries: counter("deliveries_total", "Tries to deliver a message, by class of outcome.", "contract", "side", "kind", "class"),
 		swept: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "passerelle", Name: "swept_timestamp_seconds",
 			Help: "When a sweep of the tool last came to its end, in seconds since 1970."}, []string{"contract", "side"}),
-		lost: counter("overwritten_total", "Journal entries that a tool lost, by whose they were: ours (written again) or a person's.", "contract", "side", "whose"),
+		lost:       counter("overwritten_total", "Journal entries that a tool lost, by whose they were: ours (written again) or a person's.", "contract", "side", "whose"),
+		purged:     counter("purged_tickets_total", "Tickets whose words were purged, by why: retention or request.", "contract", "why"),
+		purgedSize: counter("purged_bytes_total", "Bytes of words that were purged, by why: retention or request.", "contract", "why"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "passerelle", Name: "delivery_seconds",
 			Help: "Seconds that one try to deliver took.", Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10)}, []string{"contract", "side"}),
 	}
@@ -41,7 +45,7 @@ func NewMetrics() *Metrics {
 // Register has the metrics collected by reg, with those that are read from the
 // relay's store at each collection.
 func (r *Relay) Register(reg prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{r.Metrics.events, r.Metrics.hints, r.Metrics.deliveries, r.Metrics.seconds, r.Metrics.swept, r.Metrics.lost, &gauges{r: r}} {
+	for _, c := range []prometheus.Collector{r.Metrics.events, r.Metrics.hints, r.Metrics.deliveries, r.Metrics.seconds, r.Metrics.swept, r.Metrics.lost, r.Metrics.purged, r.Metrics.purgedSize, &gauges{r: r}} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func (r *Relay) refusedAlready(ctx context.Context, link *passerelle.Link, e *pa
 		if err != nil {
 			return false, err
 		}
-		if old.Event.Kind == passerelle.Create && old.Turn == link.Turn && old.Error == why.Error() {
+		if old.Event.Kind == passerelle.Create && old.Turn == link.Turn && old.RefusedFor(why.Error()) {
 			return true, nil
 		}
 	}
@@ -101,8 +101,9 @@ func (r *Relay) unseen(ctx context.Context, c *mapping.Contract, e *passerelle.E
 }
 
 func refusal(c *mapping.Contract, link *passerelle.Link, e *passerelle.Event, why error) *outbox.Entry {
-	e.Files = nil // the bytes of a refused file are not kept; e is a copy
-	return &outbox.Entry{Schema: outbox.EntrySchema, Contract: c.Name, Terms: c.Version, Event: e, State: link.State, Turn: link.Turn,
+	bare, trace := outbox.Strip(e)
+	bare.Files = nil // the bytes of a refused file are not kept
+	return &outbox.Entry{Schema: outbox.EntrySchema, Contract: c.Name, Terms: c.Version, Event: bare, Trace: trace, State: link.State, Turn: link.Turn,
 		Status: outbox.Refused, Settled: time.Now(), Class: passerelle.Refused, Rule: ruleOf(why), Error: why.Error()}
 }
 

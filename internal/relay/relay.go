@@ -40,6 +40,7 @@ type Config struct {
 	Tools     map[outbox.Dest]Tool
 	Backoff   outbox.Backoff // default 2 s doubling to 10 min, parked after 24 h
 	Sweep     Sweep          // default none: what a tool does not tell stays unknown
+	Retention Retention      // default none: words are kept for good
 	// Again is how long after one of our journal entries a tool that may lose it is
 	// read again; default 5 s.
 	Again   time.Duration
@@ -94,6 +95,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	var wg sync.WaitGroup
+	wg.Go(func() { r.leads(ctx, "retention", func(stop, _ context.Context) { r.retire(stop) }) })
 	for name, c := range r.Contracts {
 		wg.Go(func() { r.leads(ctx, name, func(stop, term context.Context) { r.work(stop, term, c) }) })
 	}
@@ -117,7 +119,7 @@ func (r *Relay) leads(ctx context.Context, contract string, work func(stop, term
 			}
 			continue
 		}
-		r.Log.Info("this gateway works for the contract", "contract", contract)
+		r.Log.Info("this gateway leads now", "of", contract)
 		stop, cancel := context.WithCancel(ctx)
 		watch := context.AfterFunc(term, cancel)
 		work(stop, term)
@@ -127,7 +129,7 @@ func (r *Relay) leads(ctx context.Context, contract string, work func(stop, term
 		if ctx.Err() != nil {
 			return
 		}
-		r.Log.Warn("this gateway does not work for the contract any more: its lease is over, and another one may", "contract", contract)
+		r.Log.Warn("this gateway leads no more: its lease is over, and another one may begin", "of", contract)
 	}
 }
 

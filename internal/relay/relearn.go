@@ -422,7 +422,8 @@ func (r *Relay) remake(ctx context.Context, d outbox.Dest, snap *passerelle.Snap
 	if j.change.Names, err = r.unseenOf(ctx, j.change.Names); err != nil {
 		return nil, err
 	}
-	j.change.Entries = []*outbox.Entry{{Schema: outbox.EntrySchema, Contract: c.Name, Terms: c.Version, To: d.Side, Template: string(passerelle.Create), Event: e,
+	kept, _ := minimal(c, e, []mapping.Send{{To: d.Side, Template: string(passerelle.Create)}})
+	j.change.Entries = []*outbox.Entry{{Schema: outbox.EntrySchema, Contract: c.Name, Terms: c.Version, To: d.Side, Template: string(passerelle.Create), Event: kept,
 		State: l.State, Turn: l.Turn, Rule: "R1", Status: outbox.Done, Note: learnedNote}}
 	j.change.Entries = append(j.change.Entries, references(c, l, true)...)
 	j.change.Looks = nil // it is read right now

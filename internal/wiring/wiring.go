@@ -56,6 +56,9 @@ type Options struct {
 
 	AdminToken passerelle.Secret // hash of the token that the operators' API asks for; empty: none
 	Proxies    []netip.Prefix    // whose X-Forwarded-For is believed
+	// Retention is how long words of tickets that are over are kept; the zero value
+	// keeps them for good.
+	Retention relay.Retention
 }
 
 // Build wires a gateway. It opens no connection and starts nothing.
@@ -85,7 +88,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 			}
 		}
 	}
-	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log})
+	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log, Retention: o.Retention})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
 	door, err := adminDoor(guard, o.AdminToken)
 	if err != nil {
@@ -149,9 +152,12 @@ func apiHandler(r *relay.Relay, store outbox.Store, contracts []string, log *slo
 			return r.Resync(ctx, contract, own, apply)
 		},
 		Escalate: func(ctx context.Context, contract, key string) (any, error) { return r.Escalate(ctx, contract, key) },
+		Purge: func(ctx context.Context, contract, own string, d admin.Decision, force bool) (any, error) {
+			return r.Purge(ctx, contract, own, outbox.PurgeOrder{Decision: outbox.Decision{By: d.By, Why: d.Why}, Force: force})
+		},
 		Restored: func(ctx context.Context) (any, bool) { return r.Relearning(ctx) },
 	})
-	for _, path := range []string{"/api/resync/", "/api/escalate/", "/api/restored"} {
+	for _, path := range []string{"/api/resync/", "/api/escalate/", "/api/purge/", "/api/restored"} {
 		mux.Handle(path, asks)
 	}
 	return mux
