@@ -28,6 +28,7 @@ import (
 type bench struct {
 	rounds, tickets, logs, senders, size int
 	contract, dir                        string
+	shared                               bool // NATS too
 	say                                  messages
 }
 
@@ -74,15 +75,15 @@ func (b *bench) rawSync() (float64, error) {
 	return n / time.Since(start).Seconds(), nil
 }
 
-// gateway measures one fresh gateway on a fresh file: how fast it accepts, and
+// gateway measures one fresh gateway on a fresh store: how fast it accepts, and
 // how fast all of it has reached the other side.
-func (b *bench) gateway(ctx context.Context) (accepted, delivered float64, err error) {
+func (b *bench) gateway(ctx context.Context, open opener) (accepted, delivered float64, err error) {
 	dir, err := os.MkdirTemp(b.dir, "bench-")
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &rig{b: b, ctx: ctx}
+	r := &rig{b: b, ctx: ctx, openStore: open}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.start(dir); err != nil {
 		return 0, 0, err
@@ -195,16 +196,20 @@ func (b *bench) post(ctx context.Context, face, body string) error {
 // client keeps a connection for each sender.
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 
-// rig is a gateway on a file, between two simulated tools.
+// opener makes a fresh store in a folder.
+type opener func(dir string) (outbox.Store, error)
+
+// rig is a gateway on a store, between two simulated tools.
 type rig struct {
-	b     *bench
-	ctx   context.Context
-	store outbox.Store
-	stage *trial.Stage
-	itop  *trial.Tool
-	jira  *trial.Tool
-	face  string
-	stops []func() error
+	b         *bench
+	ctx       context.Context
+	store     outbox.Store
+	openStore opener
+	stage     *trial.Stage
+	itop      *trial.Tool
+	jira      *trial.Tool
+	face      string
+	stops     []func() error
 }
 
 func (r *rig) start(dir string) (err error) {
@@ -222,7 +227,7 @@ func (r *rig) start(dir string) (err error) {
 			return err
 		}
 	}
-	if r.store, err = outbox.OpenBolt(filepath.Join(dir, "data")); err != nil {
+	if r.store, err = r.openStore(dir); err != nil {
 		return err
 	}
 	return r.wire()

@@ -12,9 +12,12 @@ import (
 	"runtime/pprof"
 	"slices"
 	"time"
+
+	"passerelle/internal/cluster"
 )
 
 func main() {
+	cluster.RunNode()
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each runs every measure once, in turn")
 	flag.IntVar(&b.tickets, "tickets", 64, "tickets a round")
@@ -23,6 +26,7 @@ func main() {
 	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
 	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out; its demo/bench holds the messages")
 	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
+	flag.BoolVar(&b.shared, "nats", true, "the same load on NATS servers too, beside bolt")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of all of it; default none")
 	flag.Parse()
 	if *profile != "" {
@@ -81,7 +85,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("raw store: %w", err)
 		}
-		a, d, err := b.gateway(ctx)
+		a, d, err := b.gateway(ctx, openBolt)
 		if err != nil {
 			return fmt.Errorf("gateway: %w", err)
 		}
@@ -98,5 +102,12 @@ func (b *bench) run(ctx context.Context) (err error) {
 	for _, s := range []*series{noop, sync, accept, acceptRatio, perSync, deliver, deliverRatio} {
 		fmt.Println(s)
 	}
-	return nil
+	if !b.shared {
+		return nil
+	}
+	all, err := b.sharedRounds(ctx)
+	for _, s := range all {
+		fmt.Println(s)
+	}
+	return err
 }

@@ -33,13 +33,18 @@ func newNode(dir string, i int) (*Node, error) {
 	return n, errors.Join(errs[:]...)
 }
 
-// info asks the servers, one after the other, about a stream.
-func (c *Cluster) info(stream string) (*jetstream.StreamInfo, error) {
+// URLs are the addresses of the NATS servers.
+func (c *Cluster) URLs() []string {
 	var urls []string
 	for _, n := range c.Nodes {
 		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", n.client))
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.Timeout(time.Second))
+	return urls
+}
+
+// info asks the servers, one after the other, about a stream.
+func (c *Cluster) info(stream string) (*jetstream.StreamInfo, error) {
+	nc, err := nats.Connect(strings.Join(c.URLs(), ","), nats.Timeout(time.Second))
 	if err != nil {
 		return nil, err
 	}
