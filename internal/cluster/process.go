@@ -87,10 +87,13 @@ func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }
 // Stop asks it to end, and waits until it has.
 func (p *Process) Stop(within time.Duration) error {
 	p.signal(syscall.SIGTERM)
-	if !p.await(within) {
-		return fmt.Errorf("%s does not end within %v: %s", p.Name, within, p.tail())
+	if p.await(within) {
+		return nil
 	}
-	return nil
+	said := p.tail()
+	p.signal(syscall.SIGQUIT) // a Go program then says in its log where it stands
+	p.await(5 * time.Second)
+	return fmt.Errorf("%s does not end within %v; it stands where %s says, after:\n%s", p.Name, within, p.log, said)
 }
 
 func (p *Process) await(within time.Duration) bool {
