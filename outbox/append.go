@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"passerelle"
 )
@@ -50,7 +51,7 @@ func copyBack(given []*Entry, stored []*fresh) {
 }
 
 func prepare(c *Change, object func(sum string) string) (*change, error) {
-	ready := &change{format: c.OwnFormat, follows: c.Follows, names: c.Names, looks: c.Looks}
+	ready := &change{format: c.OwnFormat, follows: c.Follows, names: slices.Clone(c.Names), looks: slices.Clone(c.Looks)}
 	if c.Link != nil {
 		ready.link = c.Link.Clone()
 		if err := errors.Join(checkRefs(c.Link), checkFormat(c.OwnFormat), checkGiven(c.Link)); err != nil {

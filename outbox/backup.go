@@ -73,7 +73,11 @@ func (s *engine) backup(ctx context.Context, w io.Writer, progress func(done, to
 	}
 	snap := &snapshot{spool: s.files, kv: kv}
 	defer snap.end()
-	if err := cmp.Or(ctx.Err(), snap.take(ctx)); err != nil {
+	// What another gateway acknowledged, our copy may not have heard of yet.
+	if err := s.view(ctx, "read", func(reader) error { return nil }); err != nil {
+		return nil, err
+	}
+	if err := snap.take(ctx); err != nil {
 		return nil, err
 	}
 	if err := snap.inspect(ctx); err != nil {

@@ -51,8 +51,12 @@ type teller func(format string, args ...any)
 
 // work is the child: it never ends by itself, unless its role says so.
 func work(dir, role string) {
-	if role == "restore" {
+	switch role {
+	case "restore":
 		restoreWork(dir)
+		return
+	case "shared":
+		sharedWork()
 		return
 	}
 	s, err := OpenBolt(dir)

@@ -67,5 +67,8 @@ func (s *engine) decide(ctx context.Context, verb string, id uint64, d Decision,
 		decided, r.Entry.Event = &r.Entry, e.Event
 		return nil
 	})
-	return decided, err
+	if err != nil {
+		return nil, err // one that nobody waits for any more may still be deciding
+	}
+	return decided, nil
 }

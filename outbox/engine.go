@@ -240,7 +240,11 @@ func (s *engine) Entry(ctx context.Context, id uint64) (*Entry, error) {
 // writes what is there already.
 func (s *engine) Ready(ctx context.Context) error {
 	err := s.kv.ready()
-	if err != nil && s.commit.since().IsZero() {
+	switch {
+	case err == nil:
+	case s.shared != nil: // a change could wait for long; a question tells as much
+		err = s.kv.view(func(reader) error { return nil })
+	case s.commit.since().IsZero():
 		err = s.commit.do(func(t *tx) error {
 			t.put(metaBucket, []byte(schemaKey), numberKey(schema))
 			return nil
@@ -255,9 +259,9 @@ func (s *engine) Files() passerelle.Spool { return s.files }
 // Close implements Store.
 func (s *engine) Close() error {
 	if s.shared != nil {
+		defer time.AfterFunc(s.shared.patience, s.kv.hurry).Stop()
 		s.shared.end()
 		s.shared.gone.Wait()
-		defer time.AfterFunc(s.shared.patience, s.kv.hurry).Stop()
 	}
 	s.queue.close()
 	s.looks.close()

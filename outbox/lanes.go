@@ -131,6 +131,22 @@ func (q *lanes) giveBack(d Dest, l *lane) {
 	q.release(q.at(d), l)
 }
 
+// free returns all lanes of a contract that are handed out.
+func (q *lanes) free(contract string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for to, at := range q.dests {
+		if to.Contract != contract {
+			continue
+		}
+		for _, l := range at.lanes {
+			if l.taken {
+				q.release(at, l)
+			}
+		}
+	}
+}
+
 func (q *lanes) release(at *dest, l *lane) {
 	l.taken = false
 	at.place(l)
@@ -197,7 +213,9 @@ func (d *dest) place(l *lane) {
 	}
 	switch {
 	case len(l.items) == 0:
-		delete(d.lanes, l.key)
+		if d.lanes[l.key] == l { // one that is given back late may have a successor
+			delete(d.lanes, l.key)
+		}
 	case l.items[0].status == Waiting && !l.taken:
 		d.push(&d.later, l, l.items[0].before)
 	}

@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -24,27 +23,49 @@ type sharing struct {
 	me, name     string
 	lease, grace time.Duration
 	patience     time.Duration
-	end          context.CancelFunc // of the upkeep
+	open         context.Context // until Close: the upkeep, and all terms
+	end          context.CancelFunc
 	gone         sync.WaitGroup
 
 	mu     sync.Mutex
-	led    map[string]bool // contracts that this process leads
+	led    map[string]*term // by contract, those that are not over
 	upkeep error
 }
 
 // share makes a store one that several gateways share.
 func (s *engine) share(b *replicated, o *objects) {
-	s.shared = &sharing{me: b.me, name: b.o.Name, lease: b.o.Lease, grace: b.o.Grace, patience: b.o.Patience, led: map[string]bool{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.shared.end = cancel
-	s.shared.gone.Go(func() { s.upkeep(ctx, b, o) })
+	s.shared = &sharing{me: b.me, name: b.o.Name, lease: b.o.Lease, grace: b.o.Grace, patience: b.o.Patience, led: map[string]*term{}}
+	s.shared.open, s.shared.end = context.WithCancel(context.Background())
+	s.shared.gone.Go(func() { s.upkeep(s.shared.open, b, o) })
 }
 
 // leading are the contracts that this gateway leads now.
 func (s *sharing) leading() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.led)
+	led := map[string]bool{}
+	for contract := range s.led {
+		if contract != upkeepOf {
+			led[contract] = true
+		}
+	}
+	return led
+}
+
+// is notes that a term began.
+func (s *sharing) is(t *term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.led[t.contract] = t
+}
+
+// was notes that a term is over; the next one may have begun by now.
+func (s *sharing) was(t *term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.led[t.contract] == t {
+		delete(s.led, t.contract)
+	}
 }
 
 // Lead implements Store.
@@ -151,6 +172,7 @@ func (s *engine) seize(ctx context.Context, contract string, was Leader) (*term,
 	if err != nil {
 		return nil, err
 	}
+	s.looks.free(contract) // what was read in an earlier term of ours, nobody reads any more
 	return s.begin(contract, mine, issued), nil
 }
 
@@ -208,21 +230,15 @@ type term struct {
 // it, and is renewed until it is resigned.
 func (s *engine) begin(contract string, is Leader, issued time.Time) *term {
 	t := &term{s: s, contract: contract, is: is, until: issued.Add(s.shared.lease)}
-	t.Context, t.cancel = context.WithCancel(context.Background())
+	t.Context, t.cancel = context.WithCancel(s.shared.open)
+	s.shared.is(t)
+	t.mu.Lock() // it may ring at once
 	t.alarm = time.AfterFunc(time.Until(t.until), t.ring)
+	t.mu.Unlock()
 	renewing, stop := context.WithCancel(t.Context)
 	t.stop = stop
 	t.renewing.Go(func() { t.renew(renewing) })
-	s.leads(contract, true)
 	return t
-}
-
-func (s *engine) leads(contract string, yes bool) {
-	s.shared.mu.Lock()
-	defer s.shared.mu.Unlock()
-	if s.shared.led[contract] = yes; !yes {
-		delete(s.shared.led, contract)
-	}
 }
 
 // Err implements context.Context. The wall's clock is asked too: the other one
@@ -261,7 +277,7 @@ func (t *term) ring() {
 
 func (t *term) over() {
 	t.cancel()
-	t.s.leads(t.contract, false)
+	t.s.shared.was(t)
 }
 
 // renew says again and again that this gateway leads. Only what is committed
@@ -302,6 +318,8 @@ func (t *tx) succeed(contract string, was, next Leader) error {
 // resign ends the term; the contract is free at once. Whoever calls it has ended
 // all that was under way.
 func (t *term) resign() {
+	t.over() // before anybody else's begins
+	t.alarm.Stop()
 	t.stop()
 	t.renewing.Wait()
 	free := Leader{Term: t.is.Term}
@@ -309,8 +327,6 @@ func (t *term) resign() {
 	defer cancel()
 	// Where the servers do not answer it ends with its lease.
 	_ = t.s.ask(ctx, "resign", func(tx *tx) error { return tx.succeed(t.contract, t.is, free) })
-	t.alarm.Stop()
-	t.over()
 }
 
 // sleep waits, or returns false when ctx ends first.

@@ -92,8 +92,7 @@ func beginEmpty(ctx context.Context, o *NATSOptions) (*replicated, *objects, err
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &replicated{o: *o, nc: nc, moved: make(chan struct{})}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b := newReplicated(*o, nc)
 	files, err := b.connectTo(ctx)
 	if err == nil {
 		err = b.refuseUsed(ctx, files)

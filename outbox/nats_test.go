@@ -23,11 +23,12 @@ type natsCluster struct {
 	ports   []int // for clients
 	routes  []int
 	servers []*server.Server
+	change  []func(*server.Options)
 }
 
-func startNATS(t testing.TB, n int) *natsCluster {
+func startNATS(t testing.TB, n int, change ...func(*server.Options)) *natsCluster {
 	t.Helper()
-	c := &natsCluster{TB: t, dir: t.TempDir(), servers: make([]*server.Server, n)}
+	c := &natsCluster{TB: t, dir: t.TempDir(), servers: make([]*server.Server, n), change: change}
 	for range n {
 		c.ports, c.routes = append(c.ports, freePort(t)), append(c.routes, freePort(t))
 	}
@@ -65,6 +66,9 @@ func (c *natsCluster) start(i int) {
 			}
 		}
 		o.Routes = server.RoutesFromStr(routes[:len(routes)-1])
+	}
+	for _, f := range c.change {
+		f(o)
 	}
 	s, err := server.NewServer(o)
 	if err != nil {

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -17,7 +18,8 @@ import (
 // name of its own, whatever its bytes are, so that no gateway removes what another
 // is about to refer to; tidying up is done later, by one of them (sweepObjects).
 type objects struct {
-	ctx    context.Context // ends with the store
+	ctx    context.Context        // ends with the store
+	line   func() context.Context // of the connection, see replicated
 	files  jetstream.ObjectStore
 	copies jetstream.ObjectStore
 
@@ -28,16 +30,33 @@ type objects struct {
 const putFor = 2 * time.Minute
 
 func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
-	ctx, cancel := context.WithTimeout(ctx, putFor)
+	ctx, cancel := o.putting(ctx)
 	defer cancel()
-	defer context.AfterFunc(o.ctx, cancel)()
 	st := &stagedObject{to: o, name: rand.Text(), hash: sha256.New()}
 	info, err := o.files.Put(ctx, jetstream.ObjectMeta{Name: st.name}, io.TeeReader(&patient{ctx, r}, st.hash))
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	st.n = int64(info.Size) // bytes that were read: below 2^63
 	return st, nil
+}
+
+// putting ends with the time for a file, and with the connection: the client would
+// wait for answers that were lost with that until then. It shows no deadline, with
+// one the client gives no piece of the file a time of its own.
+func (o *objects) putting(ctx context.Context) (context.Context, context.CancelFunc) {
+	on, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stops := []func() bool{
+		context.AfterFunc(ctx, func() { cancel(ctx.Err()) }),
+		context.AfterFunc(o.line(), func() { cancel(errors.New("the connection to the servers broke")) }),
+		time.AfterFunc(putFor, func() { cancel(context.DeadlineExceeded) }).Stop,
+	}
+	return on, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel(nil)
+	}
 }
 
 type stagedObject struct {
@@ -57,16 +76,20 @@ func (o *objects) open(_, object string) (io.ReadCloser, error) {
 	if object == "" {
 		return nil, errGone
 	}
-	ctx, cancel := context.WithTimeout(o.ctx, putFor)
-	r, err := o.files.Get(ctx, object)
-	if err == nil {
-		return &fetched{r, cancel}, nil
+	for wait := tryPause / 10; ; wait *= 2 {
+		ctx, cancel := context.WithTimeout(o.ctx, putFor)
+		r, err := o.files.Get(ctx, object)
+		if err == nil {
+			return &fetched{r, cancel}, nil
+		}
+		cancel()
+		if !errors.Is(err, jetstream.ErrObjectNotFound) {
+			return nil, err
+		}
+		if wait > tryFor/4 || !sleep(o.ctx, wait) { // any server may answer, also one that has not heard of it yet
+			return nil, errGone
+		}
 	}
-	cancel()
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, errGone
-	}
-	return nil, err
 }
 
 // fetched is a file on its way from the servers.

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -45,7 +46,10 @@ type replicated struct {
 	replica *bolt
 	learn   func(news) // told of what other gateways committed
 	me      string     // names this process among the gateways
+	store   string     // what the stream's metadata say that it is
 
+	line   context.Context // ends when the connection does: no answer comes by it any more
+	cut    context.CancelFunc
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	gone   sync.WaitGroup
@@ -56,19 +60,28 @@ type replicated struct {
 	position uint64        // the sequence of the last batch that the replica holds
 	seen     uint64        // everything up to here is applied, or no batch
 	moved    chan struct{} // closed, and made anew, when one of them or broken changes
-	landed   string        // the last batch of ours that came back before its answer did
+	pending  *pending      // the batch of ours whose answer was not heard
 	broken   error         // why nothing more is read or written
 	trouble  error         // why the last request to the servers failed; nil if it did not
 	since    time.Time     // of the trouble
 	rejected int           // batches that another gateway's came before
 	round    *round        // the reading of the log's end that the next reader waits for
 	parts    map[string]*pieces
+	pleas    map[string]plea // by gateway, see giveWay
 }
 
 // pieces are the parts of a batch that is larger than a message.
 type pieces struct {
 	batch string
 	body  map[int][]byte
+}
+
+// pending is a batch of ours that may be in the log although the servers refused
+// it at last: as it is there, if it is.
+type pending struct {
+	batch     string
+	committed func() // told of it instead of learn
+	landed    bool   // it came back
 }
 
 // errBehind means that another gateway's batch came first.
@@ -86,30 +99,127 @@ func (b *replicated) view(fn func(reader) error) error {
 // update commits what fn writes. While the servers cannot be asked it goes on
 // trying: only they know whether the batch is in the log.
 func (b *replicated) update(fn func(writer) error, committed func()) error {
-	for {
-		before, batch, err := b.attempt(fn, committed)
-		if !errors.Is(err, errBehind) {
+	for refused := 1; ; refused++ {
+		b.giveWay()
+		before, err := b.attempt(fn, committed)
+		switch {
+		case errors.Is(err, errNothing):
+			if current, err := b.judged(before); err != nil || current {
+				return cmp.Or(err, errNothing)
+			}
+			continue
+		case !errors.Is(err, errBehind):
 			return err
 		}
 		if err := b.after(before); err != nil {
 			return err
 		}
-		if b.hasLanded(batch) { // and told of, as others' are
+		if b.hasLanded() {
 			return nil
+		}
+		if refused%pleadAfter == 0 {
+			b.plead()
 		}
 	}
 }
 
+// judged tells whether nothing came after the batch on which it was decided that
+// there is nothing to write. The log, which decides that of each batch, saw none.
+func (b *replicated) judged(on uint64) (bool, error) {
+	if err := b.fresh(); err != nil {
+		return false, err
+	}
+	position, broken := b.at()
+	return position == on, broken
+}
+
+// plea is a gateway's wish to be let through: it publishes parts of a batch, or was
+// refused again and again.
+type plea struct {
+	seq         uint64 // of the first message that said so: of two pleas the older one counts
+	begun, last time.Time
+}
+
+const (
+	pleadAfter = 4               // refusals, until a gateway asks to be let through
+	pleaFor    = time.Second     // how long a plea holds after what was last heard of it: a part on a slow line
+	pleaMost   = 3 * time.Second // and in all: others must say that they lead
+)
+
+// giveWay lets another gateway's batch go first that could not catch up with our
+// small ones otherwise: while its parts travel, each of ours would make them void.
+func (b *replicated) giveWay() {
+	for {
+		wait, moved := b.pleaded(time.Now())
+		if wait <= 0 {
+			return
+		}
+		select {
+		case <-moved:
+		case <-time.After(wait):
+		case <-b.ctx.Done():
+			return
+		}
+	}
+}
+
+// pleaded tells for how long another's plea holds.
+func (b *replicated) pleaded(now time.Time) (wait time.Duration, moved chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	mine, pleading := b.pleas[b.me]
+	pleading = pleading && mine.holds(now) > 0
+	for from, c := range b.pleas {
+		if from != b.me && (!pleading || c.seq < mine.seq) {
+			wait = max(wait, c.holds(now))
+		}
+	}
+	return wait, b.moved
+}
+
+func (c plea) holds(now time.Time) time.Duration {
+	return min(c.last.Add(pleaFor).Sub(now), c.begun.Add(pleaMost).Sub(now))
+}
+
+// hearPlea notes a part of a batch, or a plea without one.
+func (b *replicated) hearPlea(from string, seq uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	c := b.pleas[from]
+	if c.holds(now) <= 0 {
+		c = plea{seq: seq, begun: now}
+	}
+	c.last = now
+	b.pleas[from] = c
+}
+
+// endPlea notes that a gateway's batch came through.
+func (b *replicated) endPlea(from string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pleas, from)
+}
+
+// plead asks to be let through. Whatever becomes of that, the batch is tried.
+func (b *replicated) plead() {
+	m := nats.NewMsg(b.o.partSubject())
+	m.Header.Set(headerFrom, b.me)
+	ctx, cancel := context.WithTimeout(b.connection(), tryPause)
+	defer cancel()
+	_, _ = b.js.PublishMsg(ctx, m)
+}
+
 // attempt makes a batch on what the replica holds, and publishes it.
-func (b *replicated) attempt(fn func(writer) error, committed func()) (before uint64, batch string, err error) {
+func (b *replicated) attempt(fn func(writer) error, committed func()) (before uint64, err error) {
 	b.order.Lock()
 	defer b.order.Unlock()
 	before, broken := b.at()
 	if broken != nil {
-		return 0, "", broken
+		return 0, broken
 	}
-	batch = b.me + "." + rand.Text()
-	seq := uint64(0)
+	batch, seq := b.me+"."+rand.Text(), uint64(0)
+	b.expect(&pending{batch: batch, committed: committed})
 	err = b.replica.update(func(w writer) error {
 		rec := &recorder{writer: w}
 		if err := fn(rec); err != nil {
@@ -122,13 +232,19 @@ func (b *replicated) attempt(fn func(writer) error, committed func()) (before ui
 		w.put(metaBucket, []byte(positionKey), numberKey(seq))
 		return nil
 	}, func() {
-		b.advance(seq, seq)
 		committed()
+		b.advance(seq, seq)
 	})
 	if err != nil && seq != 0 { // the log has it, our replica does not
 		err = b.breakOff(fmt.Errorf("the replica cannot be written: %w (restart: it is made again from the log)", err))
 	}
-	return before, batch, err
+	return before, err
+}
+
+func (b *replicated) expect(p *pending) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pending = p
 }
 
 // tell has somebody told of what other gateways commit after the moment at which
@@ -197,10 +313,12 @@ func (b *replicated) after(before uint64) error {
 	return b.until(b.ctx, func() bool { return b.position > before })
 }
 
-func (b *replicated) hasLanded(batch string) bool {
+// hasLanded tells whether the batch of the last attempt is in the log. It is asked
+// when there is something behind the batch before it: that is ours, or ours is not.
+func (b *replicated) hasLanded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.landed == batch
+	return b.pending.landed
 }
 
 // publish appends a batch to the log, right behind another, and returns its
@@ -236,12 +354,20 @@ func (b *replicated) publish(batch string, prev uint64, body []byte) (uint64, er
 // bytes.
 const headroom = 4 << 10
 
+// mostPart is what a message may take even where the servers let more pass: less
+// than a reader asks for at once (pullBytes), and not so much that a slow line is
+// taken for a dead one.
+const (
+	mostPart  = 1 << 20
+	pullBytes = 8 << 20
+)
+
 // publishParts publishes what does not fit into the batch's own message; it
 // returns how many parts that made, and the rest.
 func (b *replicated) publishParts(batch string, body []byte) (n int, rest []byte, err error) {
-	most := int(b.nc.MaxPayload()) - headroom
-	if most <= 0 {
-		most = 1 << 20
+	most := mostPart
+	if allowed := int(b.nc.MaxPayload()) - headroom; allowed > 0 {
+		most = min(most, allowed)
 	}
 	for ; len(body) > most; n++ {
 		m := nats.NewMsg(b.o.partSubject())
@@ -260,20 +386,26 @@ func (b *replicated) publishParts(batch string, body []byte) (n int, rest []byte
 // persist publishes a message until it is known what became of it: an answer that
 // is lost is asked for again, and the servers know the message by its id, or by
 // what it expects to come after.
+//
+// Once an answer was lost, a refusal says nothing of the try before it: only that
+// something else stands in the message's place does.
 func (b *replicated) persist(m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	for wait := tryPause / 8; ; wait = min(2*wait, 5*tryPause) {
-		ctx, cancel := context.WithTimeout(b.ctx, tryFor)
+	lost := false
+	for wait := tryPause / 100; ; wait = min(2*wait, 5*tryPause) {
+		ctx, cancel := context.WithTimeout(b.connection(), tryFor)
 		ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
 		cancel()
-		var api *jetstream.APIError
-		if err == nil || errors.As(err, &api) {
+		if err == nil || isOutcome(err, lost) {
 			b.asked(nil)
 			return ack, err
 		}
 		if b.ctx.Err() != nil {
 			return nil, ErrClosed
 		}
-		b.asked(err)
+		if !isUnderWay(err) {
+			lost = true
+			b.asked(err)
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			_ = b.nc.ForceReconnect() // this server may be the one that hangs
 		}
@@ -283,6 +415,43 @@ func (b *replicated) persist(m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstr
 			return nil, ErrClosed
 		}
 	}
+}
+
+// isOutcome tells whether an answer says what became of a message.
+func isOutcome(err error, lost bool) bool {
+	var api *jetstream.APIError
+	switch {
+	case !errors.As(err, &api) || isUnderWay(err):
+		return false
+	case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		return true
+	}
+	return !lost && api.Code < 500
+}
+
+const errCodeDuplicateInProcess jetstream.ErrorCode = 10158 // the client has no name for it
+
+// isUnderWay knows the answers of a cluster that has not decided yet: on this
+// message, or on another in its place, which may still come to nothing.
+func isUnderWay(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant || api.ErrorCode == errCodeDuplicateInProcess)
+}
+
+// connection lasts as long as the one that there is now.
+func (b *replicated) connection() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.line
+}
+
+// disconnected gives up what was asked by a connection that is gone: waiting for it
+// would only end when the time of the request does.
+func (b *replicated) disconnected(*nats.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut()
+	b.line, b.cut = context.WithCancel(b.ctx)
 }
 
 // asked notes how a request to the servers ended.
@@ -310,52 +479,59 @@ func (b *replicated) follow() {
 	}
 }
 
-// consume reads the log from where the replica stands, until something fails.
+// consume reads the log from where the replica stands, until something fails: a
+// server that ends, a connection that breaks, a message that did not arrive. The
+// client's own consumer that starts again by itself would do so at its leisure,
+// also while the store closes.
 func (b *replicated) consume() error {
 	ctx, cancel := context.WithTimeout(b.ctx, tryFor)
 	defer cancel()
 	position, _ := b.at()
 	b.parts = map[string]*pieces{}
-	c, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: position + 1, InactiveThreshold: forgetAfter})
+	c, err := b.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: position + 1,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: forgetAfter, Replicas: 1, MemoryStorage: true})
 	if err != nil {
 		return err
 	}
-	in, err := c.Messages(jetstream.PullMaxBytes(8<<20), jetstream.PullHeartbeat(time.Second))
+	defer b.unfollow(c.CachedInfo().Name)
+	in, err := c.Messages(jetstream.PullMaxBytes(pullBytes), jetstream.PullHeartbeat(time.Second), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return err
 	}
-	defer b.forget(c)
-	defer in.Stop()
 	defer context.AfterFunc(b.ctx, in.Stop)()
-	for {
+	defer in.Stop()
+	for n := uint64(1); ; n++ {
 		m, err := in.Next()
 		if err != nil {
 			return err
 		}
-		if err := b.take(m); err != nil {
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != n {
+			return fmt.Errorf("message %d of the log came where %d should", meta.Sequence.Consumer, n)
+		}
+		if err := b.take(m, meta.Sequence.Stream); err != nil {
 			return b.breakOff(err)
 		}
 	}
 }
 
-// forget has the servers forget that we read the log; they do it by themselves some
-// time after we were killed.
-func (b *replicated) forget(c jetstream.Consumer) {
+// unfollow removes a consumer, if its server can be asked; else that removes it.
+func (b *replicated) unfollow(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), tryPause)
 	defer cancel()
-	_ = b.stream.DeleteConsumer(ctx, c.CachedInfo().Name)
+	_ = b.stream.DeleteConsumer(ctx, name)
 }
 
 // take applies one message of the stream.
-func (b *replicated) take(m jetstream.Msg) error {
-	meta, err := m.Metadata()
-	if err != nil {
-		return err
-	}
-	seq, h := meta.Sequence.Stream, m.Headers()
+func (b *replicated) take(m jetstream.Msg, seq uint64) error {
+	h := m.Headers()
 	from, batch := h.Get(headerFrom), h.Get(headerBatch)
 	part, _ := strconv.Atoi(h.Get(headerPart)) // none: 0
 	if m.Subject() == b.o.partSubject() {
+		b.hearPlea(from, seq)
 		if p := b.parts[from]; p == nil || p.batch != batch {
 			b.parts[from] = &pieces{batch: batch, body: map[int][]byte{}} // an older batch of that gateway's was never finished
 		}
@@ -363,25 +539,24 @@ func (b *replicated) take(m jetstream.Msg) error {
 		b.advance(0, seq)
 		return nil
 	}
-	body := m.Data()
-	if part > 0 {
-		if body, err = b.whole(from, batch, part, body); err != nil {
-			return fmt.Errorf("batch %d: %w", seq, err)
-		}
-	}
-	delete(b.parts, from)
 	prev, err := strconv.ParseUint(h.Get(headerPrev), 10, 64)
 	if err != nil {
 		return fmt.Errorf("batch %d is not one of ours (nobody else may publish to %s)", seq, m.Subject())
 	}
-	return b.apply(seq, prev, batch, body)
+	whole := func() ([]byte, error) { return b.whole(from, batch, part, m.Data()) }
+	defer delete(b.parts, from)
+	b.endPlea(from)
+	return b.apply(seq, prev, batch, whole)
 }
 
 // whole puts the parts of a batch together.
 func (b *replicated) whole(from, batch string, n int, rest []byte) ([]byte, error) {
+	if n == 0 {
+		return rest, nil
+	}
 	p := b.parts[from]
 	if p == nil || p.batch != batch || len(p.body) != n {
-		return nil, errors.New("its parts are not in the log")
+		return nil, errors.New("its parts are not in the log, which was shortened meanwhile (restart: the replica begins with the newest copy)")
 	}
 	var body []byte
 	for i := range n {
@@ -391,7 +566,7 @@ func (b *replicated) whole(from, batch string, n int, rest []byte) ([]byte, erro
 }
 
 // apply brings the replica up to a batch, unless it holds it already.
-func (b *replicated) apply(seq, prev uint64, batch string, body []byte) error {
+func (b *replicated) apply(seq, prev uint64, batch string, whole func() ([]byte, error)) error {
 	b.order.Lock()
 	defer b.order.Unlock()
 	position, broken := b.at()
@@ -404,6 +579,10 @@ func (b *replicated) apply(seq, prev uint64, batch string, body []byte) error {
 	}
 	if prev != position {
 		return fmt.Errorf("the log goes on after batch %d, and our replica ends with %d: the log was shortened meanwhile (restart: the replica begins with the newest copy)", prev, position)
+	}
+	body, err := whole()
+	if err != nil {
+		return fmt.Errorf("batch %d: %w", seq, err)
 	}
 	rows, err := decodeRows(body)
 	if err != nil {
@@ -427,14 +606,24 @@ func (b *replicated) apply(seq, prev uint64, batch string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	b.landed = batch
-	b.mu.Unlock()
-	b.advance(seq, seq)
-	if b.learn != nil {
+	if p := b.arrived(batch); p != nil {
+		p.committed() // its callers wait for that, and know what it freed
+	} else if b.learn != nil {
 		b.learn(told)
 	}
+	b.advance(seq, seq)
 	return nil
+}
+
+// arrived returns the batch that waits for its outcome, if it is this one.
+func (b *replicated) arrived(batch string) *pending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pending == nil || b.pending.batch != batch {
+		return nil
+	}
+	b.pending.landed = true
+	return b.pending
 }
 
 // round is one reading of where the log ends, for all who wait for it.
@@ -472,26 +661,88 @@ func (b *replicated) fresh() error {
 
 // catchUp asks where the log ends, and waits until the replica is there.
 func (b *replicated) catchUp() error {
-	if _, broken := b.at(); broken != nil {
-		return broken
-	}
 	ctx, cancel := context.WithTimeout(b.ctx, tryFor)
 	defer cancel()
-	info, err := b.stream.Info(ctx)
-	b.asked(err)
+	last, err := b.end(ctx)
+	if err == nil {
+		err = b.until(ctx, func() bool { return b.seen >= last })
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("the replica is behind the log, which ends at %d, and catches up (ask again in some seconds)", last)
+		}
+	}
 	if b.ctx.Err() != nil {
 		return ErrClosed
 	}
-	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			_ = b.nc.ForceReconnect()
+	return err
+}
+
+// end asks where the log ends, again if a connection just broke or a leader is just
+// being chosen, until ctx ends.
+func (b *replicated) end(ctx context.Context) (uint64, error) {
+	for {
+		had, broken := b.at()
+		if broken != nil {
+			return 0, broken
 		}
-		return b.ready()
+		last, err := b.endOnce(ctx, had)
+		if b.asked(err); err == nil {
+			return last, nil
+		}
+		if !sleep(ctx, tryPause/4) {
+			return 0, cmp.Or(b.ready(), fmt.Errorf("the stream %s: %w", b.o.Stream, err)) // another request may have done better
+		}
 	}
-	if err := b.until(ctx, func() bool { return b.seen >= info.State.LastSeq }); !errors.Is(err, context.DeadlineExceeded) {
-		return err
+}
+
+func (b *replicated) endOnce(ctx context.Context, had uint64) (uint64, error) {
+	ask, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.connection(), cancel)()
+	began := time.Now()
+	info, err := b.stream.Info(ask)
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(began) > tryFor/2 {
+		_ = b.nc.ForceReconnect() // this server may be the one that hangs
 	}
-	return fmt.Errorf("the replica is behind the log, which ends at %d, and catches up (ask again in some seconds)", info.State.LastSeq)
+	if err == nil {
+		err = cmp.Or(b.isOurs(info, had), b.isLed(info.Cluster))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
+// isOurs refuses a stream that is not the one that we read so far, or does not
+// hold any more what we had read before we asked.
+func (b *replicated) isOurs(info *jetstream.StreamInfo, had uint64) error {
+	if is := info.Config.Metadata[storeKey]; is != b.store {
+		return b.breakOff(fmt.Errorf("the stream %s was removed and made anew: it is another store (restart, on a folder that is empty, to begin on it; docs/operations.md: when the servers lost something)", b.o.Stream))
+	}
+	return b.o.ahead(had, info.State.LastSeq) // no breakOff: a server that is cut off may say so, and soon another answers
+}
+
+// quietFor is how long the leader of the stream may not have heard from a majority
+// of its servers, and still be believed where the log ends. They choose another
+// after four seconds at the soonest, which may have acknowledged more by then; the
+// old one notices much later.
+const quietFor = 2500 * time.Millisecond
+
+// isLed refuses what a leader says that may have been succeeded. A server alone has
+// no cluster.
+func (b *replicated) isLed(c *jetstream.ClusterInfo) error {
+	if c == nil {
+		return nil
+	}
+	heard := 1
+	for _, r := range c.Replicas {
+		if !r.Offline && r.Active < quietFor {
+			heard++
+		}
+	}
+	if all := len(c.Replicas) + 1; 2*heard <= all {
+		return fmt.Errorf("its leader hears from %d of its %d servers, itself among them", heard, all)
+	}
+	return nil
 }
 
 // ready tells why nothing can be stored.
@@ -499,12 +750,13 @@ func (b *replicated) ready() error {
 	if err := b.replica.ready(); err != nil {
 		return err
 	}
+	connected := b.nc.IsConnected()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.broken != nil:
 		return b.broken
-	case !b.nc.IsConnected():
+	case !connected:
 		return fmt.Errorf("no NATS server answers (%s): nothing is accepted or sent (it goes on by itself when one does)", b.o.servers())
 	case b.trouble != nil:
 		return fmt.Errorf("the stream %s does not answer since %s: %w (a majority of its servers must be up; it goes on by itself)", b.o.Stream, b.since.Format(time.RFC3339), b.trouble)
@@ -532,5 +784,14 @@ func (b *replicated) close() error {
 	b.cancel()
 	b.gone.Wait()
 	b.nc.Close()
-	return errors.Join(b.replica.close(), b.o.unmark())
+	return b.closeReplica()
+}
+
+// closeReplica syncs the replica, and says so as long as the folder is ours.
+func (b *replicated) closeReplica() error {
+	err := b.replica.db.Sync()
+	if err == nil {
+		err = b.o.unmark()
+	}
+	return errors.Join(err, b.replica.close())
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,8 +94,7 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &replicated{o: o, nc: nc, me: rand.Text(), moved: make(chan struct{})}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b := newReplicated(o, nc)
 	shelf, err := b.begin(ctx)
 	if err != nil {
 		b.cancel()
@@ -108,12 +108,21 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	return b, shelf, nil
 }
 
+func newReplicated(o NATSOptions, nc *nats.Conn) *replicated {
+	b := &replicated{o: o, nc: nc, me: rand.Text(), moved: make(chan struct{}), pleas: map[string]plea{}}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.line, b.cut = context.WithCancel(b.ctx)
+	nc.SetDisconnectErrHandler(b.disconnected)
+	return b
+}
+
 func connect(ctx context.Context, o *NATSOptions) (*nats.Conn, error) {
 	if len(o.URLs) == 0 {
 		return nil, errors.New("no NATS server is named (nats://host:4222)")
 	}
 	opts := []nats.Option{nats.Name("passerelle " + o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(tryPause), nats.ReconnectBufSize(-1),
-		nats.Timeout(2 * time.Second), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2)}
+		nats.Timeout(2 * time.Second), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(tryFor)} // a writer on a dead line holds up all others
 	if o.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(o.Credentials))
 	}
@@ -173,7 +182,7 @@ func (b *replicated) connectTo(ctx context.Context) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &objects{ctx: b.ctx, files: files, copies: copies}, nil
+	return &objects{ctx: b.ctx, line: b.connection, files: files, copies: copies}, nil
 }
 
 func (b *replicated) jetStream() (jetstream.JetStream, error) {
@@ -204,10 +213,15 @@ func (b *replicated) openStream(ctx context.Context) error {
 	}
 }
 
-// isFinal tells an error of JetStream's that asking again does not change.
+// errForeign is a stream of somebody else's.
+var errForeign = errors.New("there is a stream of that name which is no outbox of ours (name another)")
+
+// isFinal tells an error of JetStream's that asking again does not change. That the
+// name is in use means that another gateway makes the stream at this moment.
 func isFinal(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code != 503 && api.ErrorCode != jetstream.JSErrCodeStreamNotFound
+	return errors.Is(err, errForeign) ||
+		errors.As(err, &api) && api.Code < 500 && api.ErrorCode != jetstream.JSErrCodeStreamNotFound && api.ErrorCode != jetstream.JSErrCodeStreamNameInUse
 }
 
 func (b *replicated) findStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
@@ -226,12 +240,19 @@ func (b *replicated) findStream(ctx context.Context, cfg jetstream.StreamConfig)
 	has := s.CachedInfo().Config
 	cfg.Metadata = has.Metadata
 	if has.Metadata[storeKey] == "" {
-		return nil, fmt.Errorf("%w: there is a stream of that name which is no outbox of ours (name another)", &jetstream.APIError{Code: 400})
+		return nil, errForeign
 	}
-	if has.Replicas != cfg.Replicas || has.MaxAge != 0 || has.MaxMsgs > 0 || has.MaxBytes > 0 || has.Discard != cfg.Discard {
+	b.store = has.Metadata[storeKey]
+	if has.Replicas != cfg.Replicas || isLimited(has) || has.Discard != cfg.Discard || !slices.Equal(has.Subjects, cfg.Subjects) {
 		return b.js.UpdateStream(ctx, cfg)
 	}
 	return s, nil
+}
+
+// isLimited tells whether somebody set a limit, by which messages would be removed
+// or refused.
+func isLimited(c jetstream.StreamConfig) bool {
+	return c.MaxAge != 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 || c.MaxMsgsPerSubject > 0 || c.MaxMsgSize > 0
 }
 
 // bucket finds or makes an object store.
@@ -241,13 +262,13 @@ func (b *replicated) bucket(ctx context.Context, name, what string) (jetstream.O
 		try, cancel := context.WithTimeout(ctx, tryFor)
 		os, err := b.js.ObjectStore(try, cfg.Bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			os, err = b.js.CreateOrUpdateObjectStore(try, cfg)
+			os, err = b.js.CreateObjectStore(try, cfg)
 		}
 		cancel()
 		if err == nil {
 			return os, nil
 		}
-		if !sleep(ctx, tryPause) || isFinal(err) {
+		if !sleep(ctx, tryPause) || isFinal(err) && !errors.Is(err, jetstream.ErrBucketExists) {
 			return nil, fmt.Errorf("the bucket %s: %w", cfg.Bucket, err)
 		}
 	}
@@ -290,12 +311,15 @@ func (b *replicated) useReplica(path string) error {
 	}
 	kv.db.NoSync = true // the log has it
 	b.replica = kv
-	store := b.stream.CachedInfo().Config.Metadata[storeKey]
+	// Now the folder is ours: a predecessor may have taken his mark away meanwhile.
+	if err := errors.Join(b.o.mark(), removeStages(b.o.Dir)); err != nil {
+		return err
+	}
 	return kv.update(func(w writer) error {
 		switch is := string(w.get(metaBucket, []byte(storeKey))); is {
 		case "":
-			w.put(metaBucket, []byte(storeKey), []byte(store))
-		case store:
+			w.put(metaBucket, []byte(storeKey), []byte(b.store))
+		case b.store:
 		default:
 			return fmt.Errorf("%s is the replica of another stream than %s: that one was made anew, or this folder is another gateway's (look which is right; move the folder away to begin on this stream)", b.o.path(), b.o.Stream)
 		}
@@ -314,9 +338,9 @@ func (b *replicated) continues(ctx context.Context) (bool, error) {
 		last, err := b.stream.GetLastMsgForSubject(ctx, b.o.logSubject())
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
-			return b.position == 0, b.ahead(0)
+			return b.position == 0, b.o.ahead(b.position, 0)
 		case err == nil && last.Sequence <= b.position:
-			return last.Sequence == b.position, b.ahead(last.Sequence)
+			return last.Sequence == b.position, b.o.ahead(b.position, last.Sequence)
 		case err == nil:
 			info, err := b.stream.Info(ctx)
 			if err != nil {
@@ -330,11 +354,12 @@ func (b *replicated) continues(ctx context.Context) (bool, error) {
 	}
 }
 
-func (b *replicated) ahead(last uint64) error {
-	if last >= b.position {
+// ahead refuses a log that ends before what a replica holds.
+func (o *NATSOptions) ahead(position, last uint64) error {
+	if last >= position {
 		return nil
 	}
-	return fmt.Errorf("the stream %s ends at batch %d, and this replica holds batch %d: the servers lost changes that they had acknowledged (docs/operations.md: when the servers lost something)", b.o.Stream, last, b.position)
+	return fmt.Errorf("the stream %s ends at batch %d, and this replica holds batch %d: the servers lost changes that they had acknowledged (docs/operations.md: when the servers lost something)", o.Stream, last, position)
 }
 
 // newReplica puts the newest copy, or an empty replica, where ours shall be.
@@ -400,7 +425,12 @@ func (o *NATSOptions) trust() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(o.markPath(), []byte(now), 0o600)
+	return o.mark()
+}
+
+// mark says that the replica is open, and by which run of the machine.
+func (o *NATSOptions) mark() error {
+	return os.WriteFile(o.markPath(), []byte(bootID()), 0o600)
 }
 
 // unmark says that the replica was closed and synced.

@@ -93,7 +93,7 @@ func (b *replicated) shorten(ctx context.Context, o *objects, most uint64) error
 
 // copyReplica writes the replica, as it is at one moment, into a file beside it.
 func (b *replicated) copyReplica(ctx context.Context) (position, size uint64, path string, err error) {
-	f, err := os.CreateTemp(b.o.Dir, "replica.copy-")
+	f, err := os.CreateTemp(b.o.Dir, dbStage)
 	if err != nil {
 		return 0, 0, "", err
 	}
