@@ -3,8 +3,11 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"passerelle"
 )
 
 // Look implements Store. A hint brings a waiting one forward, unless that was
@@ -94,16 +97,20 @@ func (s *engine) NextLook(ctx context.Context, d Dest) (*Look, error) {
 
 // Looked implements Store. With an error the hint waits until again; without
 // one it is dropped, or waits until again if that is set. A hint that came
-// since NextLook is due at once, unless there was an error.
+// since NextLook is due at once, unless there was an error. ErrLost: another reader
+// has seen to it.
 func (s *engine) Looked(ctx context.Context, l *Look, again time.Time, failure error) error {
 	return s.do(ctx, "looked", func(t *tx) error {
 		k := sideKey(l.Contract, l.Side, l.Key)
-		known, err := load[Look](t, lookBucket, k)
-		if err != nil {
-			return fmt.Errorf("%s %s %s: %w", l.Contract, l.Side, l.Key, err)
-		}
 		if err := t.leads(l.Contract); err != nil {
 			return err
+		}
+		known, err := load[Look](t, lookBucket, k)
+		if errors.Is(err, passerelle.ErrNotFound) { // read in an earlier term, and by somebody else since
+			return ErrLost
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s %s: %w", l.Contract, l.Side, l.Key, err)
 		}
 		t.looked(known, l.Count, again, failure)
 		return nil

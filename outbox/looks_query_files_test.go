@@ -52,7 +52,7 @@ func TestLooks(t *testing.T) {
 		if l := r.nextLook(toPartner); l != nil {
 			r.Errorf("a hint for later is due: %+v", l)
 		}
-		if err := r.s.Looked(r.ctx, &Look{Contract: deal, Key: "?"}, time.Time{}, nil); !errors.Is(err, passerelle.ErrNotFound) {
+		if err := r.s.Looked(r.ctx, &Look{Contract: deal, Key: "?"}, time.Time{}, nil); !errors.Is(err, ErrLost) {
 			r.Errorf("looked at nothing: %v", err)
 		}
 		r.must(r.append(&Change{Looks: []Look{{Contract: deal, Side: passerelle.Requester, Key: "10042"}}}))

@@ -30,7 +30,7 @@ type objects struct {
 const putFor = 2 * time.Minute
 
 func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
-	ctx, cancel := o.putting(ctx)
+	ctx, cancel := o.onLine(ctx)
 	defer cancel()
 	st := &stagedObject{to: o, name: rand.Text(), hash: sha256.New()}
 	info, err := o.files.Put(ctx, jetstream.ObjectMeta{Name: st.name}, io.TeeReader(&patient{ctx, r}, st.hash))
@@ -41,10 +41,10 @@ func (o *objects) stage(ctx context.Context, r io.Reader) (staged, error) {
 	return st, nil
 }
 
-// putting ends with the time for a file, and with the connection: the client would
+// onLine ends with the time for a file, and with the connection: the client would
 // wait for answers that were lost with that until then. It shows no deadline, with
 // one the client gives no piece of the file a time of its own.
-func (o *objects) putting(ctx context.Context) (context.Context, context.CancelFunc) {
+func (o *objects) onLine(ctx context.Context) (context.Context, context.CancelFunc) {
 	on, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stops := []func() bool{
 		context.AfterFunc(ctx, func() { cancel(ctx.Err()) }),
@@ -77,7 +77,7 @@ func (o *objects) open(_, object string) (io.ReadCloser, error) {
 		return nil, errGone
 	}
 	for wait := tryPause / 10; ; wait *= 2 {
-		ctx, cancel := context.WithTimeout(o.ctx, putFor)
+		ctx, cancel := o.onLine(o.ctx)
 		r, err := o.files.Get(ctx, object)
 		if err == nil {
 			return &fetched{r, cancel}, nil

@@ -65,6 +65,7 @@ type replicated struct {
 	trouble  error         // why the last request to the servers failed; nil if it did not
 	since    time.Time     // of the trouble
 	rejected int           // batches that another gateway's came before
+	reread   func()        // ends the reading of the log: it begins again
 	round    *round        // the reading of the log's end that the next reader waits for
 	parts    map[string]*pieces
 	pleas    map[string]plea // by gateway, see giveWay
@@ -338,7 +339,7 @@ func (b *replicated) publish(batch string, prev uint64, body []byte) (uint64, er
 	}
 	ack, err := b.persist(m, jetstream.WithMsgID(batch), jetstream.WithExpectLastSequencePerSubject(prev))
 	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.rejected++
@@ -484,7 +485,8 @@ func (b *replicated) follow() {
 // client's own consumer that starts again by itself would do so at its leisure,
 // also while the store closes.
 func (b *replicated) consume() error {
-	ctx, cancel := context.WithTimeout(b.ctx, tryFor)
+	line := b.connection()
+	ctx, cancel := context.WithTimeout(line, tryFor)
 	defer cancel()
 	position, _ := b.at()
 	b.parts = map[string]*pieces{}
@@ -498,8 +500,9 @@ func (b *replicated) consume() error {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(b.ctx, in.Stop)()
+	defer context.AfterFunc(line, in.Stop)() // the client would go on by itself, and sometimes waits for ever
 	defer in.Stop()
+	b.rereads(in.Stop)
 	for n := uint64(1); ; n++ {
 		m, err := in.Next()
 		if err != nil {
@@ -516,6 +519,13 @@ func (b *replicated) consume() error {
 			return b.breakOff(err)
 		}
 	}
+}
+
+// rereads notes how the reading of the log is ended.
+func (b *replicated) rereads(by func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reread = by
 }
 
 // unfollow removes a consumer, if its server can be asked; else that removes it.
@@ -663,10 +673,12 @@ func (b *replicated) fresh() error {
 func (b *replicated) catchUp() error {
 	ctx, cancel := context.WithTimeout(b.ctx, tryFor)
 	defer cancel()
+	had, _ := b.at()
 	last, err := b.end(ctx)
 	if err == nil {
 		err = b.until(ctx, func() bool { return b.seen >= last })
 		if errors.Is(err, context.DeadlineExceeded) {
+			b.againFrom(had)
 			err = fmt.Errorf("the replica is behind the log, which ends at %d, and catches up (ask again in some seconds)", last)
 		}
 	}
@@ -674,6 +686,16 @@ func (b *replicated) catchUp() error {
 		return ErrClosed
 	}
 	return err
+}
+
+// againFrom has the log read anew if nothing came since: whoever sends it may have
+// forgotten us.
+func (b *replicated) againFrom(had uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.position == had && b.reread != nil {
+		b.reread()
+	}
 }
 
 // end asks where the log ends, again if a connection just broke or a leader is just
