@@ -142,6 +142,8 @@ func (n *news) add(r row) error {
 		gone := lookStep(r.key, &Look{Contract: contract, Side: side}, true)
 		gone.status = Done
 		n.looks = append(n.looks, gone)
+	case r.bucket == keptBucket && string(r.key) == scrubKey:
+		n.purged = true
 	case r.bucket == fileBucket:
 		n.files[string(r.key)] = fileRefs{}
 		if r.value == nil {

@@ -20,6 +20,8 @@ type Leader struct {
 // sharing is what an engine whose store several gateways share knows of itself;
 // nil for a store of our own.
 type sharing struct {
+	b            *replicated
+	objects      *objects
 	me, name     string
 	lease, grace time.Duration
 	patience     time.Duration
@@ -27,16 +29,16 @@ type sharing struct {
 	end          context.CancelFunc
 	gone         sync.WaitGroup
 
-	mu     sync.Mutex
-	led    map[string]*term // by contract, those that are not over
-	upkeep error
+	mu  sync.Mutex
+	led map[string]*term // by contract, those that are not over
 }
 
 // share makes a store one that several gateways share.
 func (s *engine) share(b *replicated, o *objects) {
-	s.shared = &sharing{me: b.me, name: b.o.Name, lease: b.o.Lease, grace: b.o.Grace, patience: b.o.Patience, led: map[string]*term{}}
+	s.shared = &sharing{b: b, objects: o, me: b.me, name: b.o.Name, lease: b.o.Lease, grace: b.o.Grace, patience: b.o.Patience, led: map[string]*term{}}
 	s.shared.open, s.shared.end = context.WithCancel(context.Background())
 	s.shared.gone.Go(func() { s.upkeep(s.shared.open, b, o) })
+	s.shared.gone.Go(func() { s.tend(s.shared.open) })
 }
 
 // leading are the contracts that this gateway leads now.

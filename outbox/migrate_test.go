@@ -146,3 +146,36 @@ func sameTableOf(a, b *bolt, table bucket) (n int, err error) {
 	})
 	return n, err
 }
+
+// TestReplicaBecomesAStore: where the servers lost everything, a replica that is put
+// where the database of a folder belongs is a store, and goes back to new servers.
+func TestReplicaBecomesAStore(t *testing.T) {
+	ctx := context.Background()
+	c := startNATS(t, 1)
+	dir, o := filepath.Join(t.TempDir(), "data"), c.options(t.TempDir())
+	filled(t, dir)
+	_, err := ToNATS(ctx, dir, o)
+	must(t, err)
+	s, err := OpenNATS(ctx, o)
+	must(t, err)
+	must(t, s.Keep(ctx, "k", "later"))
+	must(t, s.Close())
+
+	saved := filepath.Join(t.TempDir(), "saved")
+	must(t, os.MkdirAll(filepath.Join(saved, "files"), 0o700))
+	b, err := os.ReadFile(filepath.Join(o.Dir, "replica.db"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(saved, "outbox.db"), b, 0o600))
+	o.Stream, o.Dir = "again", t.TempDir()
+	m, err := ToNATS(ctx, saved, o)
+	must(t, err)
+	if m.Pairs != 4 || m.Events != 4 || len(m.Missing) != 1 {
+		t.Errorf("taken: %+v", m)
+	}
+	s, err = OpenNATS(ctx, o)
+	must(t, err)
+	defer s.Close()
+	if kept, err := s.Kept(ctx, "k"); err != nil || kept != "later" {
+		t.Errorf("kept %q, %v", kept, err)
+	}
+}

@@ -56,19 +56,20 @@ type replicated struct {
 
 	order sync.Mutex // held while a batch is made, published and applied
 
-	mu       sync.Mutex
-	position uint64        // the sequence of the last batch that the replica holds
-	seen     uint64        // everything up to here is applied, or no batch
-	moved    chan struct{} // closed, and made anew, when one of them or broken changes
-	pending  *pending      // the batch of ours whose answer was not heard
-	broken   error         // why nothing more is read or written
-	trouble  error         // why the last request to the servers failed; nil if it did not
-	since    time.Time     // of the trouble
-	rejected int           // batches that another gateway's came before
-	reread   func()        // ends the reading of the log: it begins again
-	round    *round        // the reading of the log's end that the next reader waits for
-	parts    map[string]*pieces
-	pleas    map[string]plea // by gateway, see giveWay
+	mu         sync.Mutex
+	position   uint64        // the sequence of the last batch that the replica holds
+	seen       uint64        // everything up to here is applied, or no batch
+	moved      chan struct{} // closed, and made anew, when one of them or broken changes
+	pending    *pending      // the batch of ours whose answer was not heard
+	broken     error         // why nothing more is read or written
+	trouble    error         // why the last request to the servers failed; nil if it did not
+	since      time.Time     // of the trouble
+	rejected   int           // batches that another gateway's came before
+	unscrubbed bool          // unused pages of the replica may hold what was purged
+	reread     func()        // ends the reading of the log: it begins again
+	round      *round        // the reading of the log's end that the next reader waits for
+	parts      map[string]*pieces
+	pleas      map[string]plea // by gateway, see giveWay
 }
 
 // pieces are the parts of a batch that is larger than a message.
@@ -620,6 +621,9 @@ func (b *replicated) apply(seq, prev uint64, batch string, whole func() ([]byte,
 		p.committed() // its callers wait for that, and know what it freed
 	} else if b.learn != nil {
 		b.learn(told)
+	}
+	if told.purged {
+		b.owesScrub(true)
 	}
 	b.advance(seq, seq)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ type NATSOptions struct {
 	// Patience is how long a change waits for servers that do not answer before its
 	// caller is told that its outcome is unknown; default 5 s.
 	Patience time.Duration
+	Log      *slog.Logger // of what goes wrong in the background; default none
 }
 
 func (o NATSOptions) withDefaults() NATSOptions {
@@ -44,6 +46,9 @@ func (o NATSOptions) withDefaults() NATSOptions {
 	}
 	if o.Replicas == 0 {
 		o.Replicas = 3
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Name == "" {
 		o.Name, _ = os.Hostname() // unknown: it has none
@@ -109,7 +114,7 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 }
 
 func newReplicated(o NATSOptions, nc *nats.Conn) *replicated {
-	b := &replicated{o: o, nc: nc, me: rand.Text(), moved: make(chan struct{}), pleas: map[string]plea{}}
+	b := &replicated{o: o, nc: nc, unscrubbed: true, me: rand.Text(), moved: make(chan struct{}), pleas: map[string]plea{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.line, b.cut = context.WithCancel(b.ctx)
 	nc.SetDisconnectErrHandler(b.disconnected)

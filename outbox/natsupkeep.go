@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.etcd.io/bbolt"
 )
 
 const (
@@ -40,22 +39,21 @@ func (s *engine) upkeep(ctx context.Context, b *replicated, o *objects) {
 			if ctx.Err() != nil || term.Err() != nil {
 				break
 			}
-			s.note(b.shorten(term, o, longestLog))
+			b.note(b.shorten(term, o, longestLog))
 			if time.Since(tidied) > tidyEvery {
 				tidied = time.Now()
-				s.note(s.tidyFiles(term, o))
+				b.note(s.tidyFiles(term, o))
 			}
 		}
 		resign()
 	}
 }
 
-// note keeps why the last upkeep failed, for Ready's sake no error: the next one
-// may do better.
-func (s *engine) note(err error) {
-	s.shared.mu.Lock()
-	defer s.shared.mu.Unlock()
-	s.shared.upkeep = err
+// note tells why the upkeep failed; the next one may do better.
+func (b *replicated) note(err error) {
+	if err != nil && b.ctx.Err() == nil {
+		b.o.Log.Warn("outbox: the log is not shortened, or files are not tidied up, and it is tried again", "stream", b.o.Stream, "error", err)
+	}
 }
 
 func (s *engine) tidyFiles(ctx context.Context, o *objects) error {
@@ -78,33 +76,39 @@ func (b *replicated) shorten(ctx context.Context, o *objects, most uint64) error
 	if err != nil || info.State.Bytes < most {
 		return err
 	}
-	position, size, path, err := b.copyReplica(ctx)
+	if is, err := os.Stat(b.o.path()); err != nil || info.State.Bytes < uint64(is.Size()) {
+		return err
+	}
+	return b.beginAnew(ctx, o)
+}
+
+// beginAnew puts a copy of our replica in the place of the log before it.
+func (b *replicated) beginAnew(ctx context.Context, o *objects) error {
+	position, path, err := b.copyReplica(ctx)
 	if path != "" {
 		defer os.Remove(path)
 	}
-	if err != nil || info.State.Bytes < size {
-		return err
+	if err == nil {
+		err = sendCopy(ctx, o.copies, path)
 	}
-	if err := sendCopy(ctx, o.copies, path); err != nil {
+	if err != nil {
 		return err
 	}
 	return b.stream.Purge(ctx, jetstream.WithPurgeSequence(position))
 }
 
 // copyReplica writes the replica, as it is at one moment, into a file beside it.
-func (b *replicated) copyReplica(ctx context.Context) (position, size uint64, path string, err error) {
+func (b *replicated) copyReplica(ctx context.Context) (position uint64, path string, err error) {
 	f, err := os.CreateTemp(b.o.Dir, dbStage)
 	if err != nil {
-		return 0, 0, "", err
+		return 0, "", err
 	}
-	err = b.replica.db.View(func(tx *bbolt.Tx) error {
-		t := &boltTx{tx: tx, store: b.replica}
-		position = number(t.get(metaBucket, []byte(positionKey)))
-		n, err := tx.WriteTo(&patientWriter{ctx, f})
-		size = uint64(n)
-		return errors.Join(t.err(), err)
+	err = b.replica.view(func(r reader) error {
+		position = number(r.get(metaBucket, []byte(positionKey)))
+		_, err := r.(*boltTx).tx.WriteTo(&patientWriter{ctx, f})
+		return errors.Join(r.err(), err)
 	})
-	return position, size, f.Name(), errors.Join(err, f.Close())
+	return position, f.Name(), errors.Join(err, f.Close())
 }
 
 // copyName is what the newest copy is called. Another one takes its place at one

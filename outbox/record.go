@@ -51,6 +51,7 @@ type news struct {
 	entries []step
 	looks   []step
 	files   map[string]fileRefs // by sum
+	purged  bool                // another gateway took words out: they are in unused pages of our replica
 }
 
 // readRecord reads an entry without its event.

@@ -39,10 +39,13 @@ func (s *engine) Scrub(ctx context.Context) error {
 	if err != nil || due == "" {
 		return err
 	}
-	for next, more := 0, true; more; more = next != 0 {
-		if next, err = s.scrubStep(ctx, next); err != nil {
-			return err
-		}
+	if s.shared == nil {
+		err = s.scrubOwn(ctx)
+	} else {
+		err = s.scrubShared(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	return s.do(ctx, "scrub", func(t *tx) error {
 		if string(t.get(keptBucket, []byte(scrubKey))) == due { // else something was purged meanwhile
@@ -50,6 +53,16 @@ func (s *engine) Scrub(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// scrubOwn is Scrub where the store is ours alone.
+func (s *engine) scrubOwn(ctx context.Context) (err error) {
+	for next, more := 0, true; more; more = next != 0 {
+		if next, err = s.scrubStep(ctx, next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scrubStep scrubs some pages between two commits.

@@ -284,7 +284,9 @@ func (c *config) openNATS(ctx context.Context, log *slog.Logger) (outbox.Store, 
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
 	start := time.Now()
-	s, err := outbox.OpenNATS(ctx, c.natsOptions())
+	o := c.natsOptions()
+	o.Log = log
+	s, err := outbox.OpenNATS(ctx, o)
 	if err == nil {
 		log.Info("the shared store is open, and this gateway's replica up to date", "urls", c.Outbox.URLs, "replica", c.Data, "took", time.Since(start))
 	}
