@@ -143,6 +143,9 @@ func (m *Migrated) sendFiles(ctx context.Context, path string, from shelf, to *o
 		return err
 	}
 	err = kv.update(func(w writer) error {
+		if err := forgetLog(w.(*boltTx)); err != nil { // where the folder's database is a replica that was saved
+			return err
+		}
 		refs, err := referred(w)
 		if err != nil {
 			return err
@@ -365,10 +368,7 @@ func (m *Migrated) takeTables(ctx context.Context, b *replicated, from *objects,
 		return nil, err
 	}
 	err = kv.update(func(w writer) error {
-		for _, k := range []string{positionKey, storeKey} {
-			w.del(metaBucket, []byte(k))
-		}
-		if err := w.(*boltTx).empty(leadBucket); err != nil {
+		if err := forgetLog(w.(*boltTx)); err != nil {
 			return err
 		}
 		refs, err := referred(w)
@@ -402,6 +402,14 @@ type named struct {
 }
 
 func (n *named) open(sum, _ string) (io.ReadCloser, error) { return n.shelf.open(sum, n.object) }
+
+// forgetLog takes out of tables what belongs to a log, and to those who shared it.
+func forgetLog(t *boltTx) error {
+	for _, k := range []string{positionKey, storeKey} {
+		t.del(metaBucket, []byte(k))
+	}
+	return t.empty(leadBucket)
+}
 
 // empty removes all rows of a table.
 func (t *boltTx) empty(name bucket) error {
