@@ -86,8 +86,11 @@ faults:
 	@go test ./cmd/gateway -run TestScripts/damaged -count=1
 	@go test ./internal/conversation -run DiskTrouble -count=1 -timeout 60m -v -faults 12 | grep -v '^=== '
 
-# Three gateways on three NATS servers, and six troubles ten times over.
+# The suite of the stores on three servers, and the shared store under load, cut
+# lines, lost answers and stopped servers; then three gateways on three NATS
+# servers, and seven troubles ten times over.
 cluster:
+	@go test ./outbox -count=1 -timeout 30m -args -cluster 300 -cuts 24
 	@go test ./internal/conversation -run TestCluster -count=1 -timeout 60m -v -cluster 10 | grep -v '^=== '
 
 # Each fuzz target for half a minute.

@@ -73,9 +73,11 @@ func (o *NATSOptions) markPath() string    { return filepath.Join(o.Dir, "replic
 //
 // Beyond what every Store promises: what is acknowledged was accepted by a
 // majority of the servers of its stream (whether each of them had synced it to its
-// disk is a setting of theirs, sync_interval); a reading sees everything that was
-// acknowledged before it, by any gateway; entries are lent only to the gateway that
-// leads their contract (Lead).
+// disk is a setting of theirs, sync_interval); entries are lent only to the gateway
+// that leads their contract (Lead). A reading sees everything that was acknowledged
+// before it, by any gateway; but for the moments in which the servers' network falls
+// apart, when one that led until then may still answer. Nothing can be committed on
+// such a reading: a commit is decided on the log.
 func OpenNATS(ctx context.Context, o NATSOptions) (Store, error) {
 	o = o.withDefaults()
 	b, shelf, err := openReplicated(ctx, o)

@@ -24,7 +24,7 @@ type maker func(t testing.TB) Store
 
 // stores are all that the suite holds for. A new kind of store is one line.
 func stores() map[string]func(t testing.TB) maker {
-	return map[string]func(t testing.TB) maker{
+	all := map[string]func(t testing.TB) maker{
 		"mem": func(testing.TB) maker {
 			kv, shelf := newMemory(), newCupboard()
 			return func(t testing.TB) Store {
@@ -42,6 +42,10 @@ func stores() map[string]func(t testing.TB) maker {
 		},
 		"nats": natsMaker(1),
 	}
+	if *clusterFlag >= 100 { // make cluster: three servers take some seconds to begin
+		all["nats on three"] = natsMaker(3)
+	}
+	return all
 }
 
 func openBolt(t testing.TB, dir string) Store {

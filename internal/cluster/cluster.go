@@ -78,7 +78,9 @@ func (c *Cluster) start() error {
 		c.Nodes = append(c.Nodes, n)
 	}
 	for _, n := range c.Nodes {
-		n.plan(c)
+		if err := n.plan(c); err != nil {
+			return err
+		}
 		if err := n.Start(); err != nil {
 			return err
 		}
@@ -206,6 +208,9 @@ func (c *Cluster) Close() error {
 	}
 	for _, n := range c.Nodes {
 		n.Kill()
+		for _, r := range n.roads {
+			r.close()
+		}
 	}
 	return nil
 }

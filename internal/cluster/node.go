@@ -22,6 +22,8 @@ type Node struct {
 	Process
 	client, route int // ports
 	dir           string
+	roads         map[*Node]*road // to the others
+	c             *Cluster
 }
 
 func newNode(dir string, i int) (*Node, error) {
@@ -108,15 +110,34 @@ type nodePlan struct {
 }
 
 // plan has the node started as this very program.
-func (n *Node) plan(c *Cluster) {
+func (n *Node) plan(c *Cluster) error {
 	p := nodePlan{Name: n.Name, Dir: n.dir, Client: n.client, Route: n.route, Sync: c.Sync}
+	n.c, n.roads = c, map[*Node]*road{}
 	for _, other := range c.Nodes {
-		if other != n {
-			p.Routes = append(p.Routes, fmt.Sprintf("nats://127.0.0.1:%d", other.route))
+		if other == n {
+			continue
 		}
+		r, err := newRoad(other.route)
+		if err != nil {
+			return err
+		}
+		n.roads[other] = r
+		p.Routes = append(p.Routes, "nats://"+r.address())
 	}
 	b, _ := json.Marshal(p) // plain data always encodes
 	n.argv, n.env = []string{os.Args[0]}, []string{nodeEnv + "=" + string(b)}
+	return nil
+}
+
+// Cut cuts the server off from the other servers, or lets it back; gateways reach
+// it as before.
+func (n *Node) Cut(yes bool) {
+	for _, other := range n.c.Nodes {
+		if other != n {
+			n.roads[other].cut(yes)
+			other.roads[n].cut(yes)
+		}
+	}
 }
 
 // RunNode runs a NATS server if this process was started as one, until it is told
@@ -140,8 +161,8 @@ func runNode(text string) error {
 	}
 	o := &server.Options{ServerName: p.Name, Host: "127.0.0.1", Port: p.Client, NoSigs: true, JetStream: true, StoreDir: p.Dir, SyncAlways: p.Sync}
 	if len(p.Routes) > 0 {
-		// The gateways are not told of the other servers: each has a road of its own to them.
-		o.Cluster = server.ClusterOpts{Name: "passerelle", Host: "127.0.0.1", Port: p.Route, NoAdvertise: true}
+		// Nobody is told where the others are: each has a road of its own to each.
+		o.Cluster = server.ClusterOpts{Name: "passerelle", Host: "127.0.0.1", Port: p.Route, NoAdvertise: true, Advertise: "127.0.0.1:1"}
 		o.Routes = server.RoutesFromStr(strings.Join(p.Routes, ","))
 	}
 	s, err := server.NewServer(o)

@@ -32,6 +32,7 @@ var clusterTroubles = []struct {
 	{"the NATS server that leads the stream is stopped", func(c *clustered) { c.stopNode(true) }},
 	{"the leading gateway is frozen for longer than its lease, in the midst of a delivery", func(c *clustered) { c.freezeLeader() }},
 	{"the leading gateway is cut off from the NATS servers for longer than its lease", func(c *clustered) { c.cutLeader() }},
+	{"the NATS server that leads the stream is cut off from the others", func(c *clustered) { c.cutNode() }},
 	{"all gateways are replaced, one after the other", func(c *clustered) { c.roll() }},
 }
 
@@ -108,7 +109,7 @@ func newClustered(t *testing.T) *clustered {
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
-	c.Cluster, err = cluster.Start(cluster.Plan{Dir: dir, Gateway: program, Nodes: 3, Gateways: 3, Contracts: contracts, Links: []cluster.Link{link}, Lease: clusterLease.String(), Grace: clusterGrace.String()})
+	c.Cluster, err = cluster.Start(cluster.Plan{Dir: dir, Gateway: program, Nodes: 3, Gateways: 3, Contracts: contracts, Links: []cluster.Link{link}, Lease: clusterLease.String(), Grace: clusterGrace.String(), Sweep: "2s"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +214,21 @@ func (c *clustered) stopNode(leader bool) {
 	}
 	time.Sleep(3 * time.Second) // the others go on
 	c.begin(&n.Process)
+	if err := c.Whole("passerelle", time.Minute); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// cutNode has the servers disagree for a while who leads: gateways that are connected
+// to the one that is cut off must find out.
+func (c *clustered) cutNode() {
+	n, err := c.StreamLeader("passerelle")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n.Cut(true)
+	time.Sleep(12 * time.Second) // another leader is chosen after four seconds at the soonest
+	n.Cut(false)
 	if err := c.Whole("passerelle", time.Minute); err != nil {
 		c.t.Fatal(err)
 	}
