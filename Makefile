@@ -1,5 +1,5 @@
 # The two commands that matter: make demo, make test.
-.PHONY: demo demo-cluster test lint race bench fuzz build crash cluster crossing lost faults sweep mutate vuln
+.PHONY: demo demo-cluster test lint race bench soak fuzz build crash cluster crossing lost faults sweep mutate vuln
 
 # A test that fails fails its target too, whatever its output is piped through.
 SHELL = bash
@@ -52,9 +52,16 @@ race:
 mutate:
 	@cd contracts && go test -run TestMutations -mutations all -mutated $(CONTRACT) -timeout 30m
 
-# Events per second against simulators that answer at once, as ratios.
+# Events per second against simulators that answer at once, as ratios; then big
+# messages, with the gateway as a process of its own.
 bench:
 	@go run ./cmd/bench -contract contracts/$(CONTRACT)
+	@go build -o bin/bench ./cmd/bench && bin/bench -contract contracts/$(CONTRACT) -big
+
+# Good and hostile traffic together, for ten minutes (a short one is part of make
+# test): memory and goroutines stay flat, and nothing good is lost.
+soak:
+	@go test ./cmd/bench -run Soak -count=1 -timeout 60m -v -soak 10m | grep -v '^=== '
 
 # The crash tests at full length (short ones are part of make test): the store
 # alone, and the whole gateway between two tools, each killed a thousand times.

@@ -12,6 +12,7 @@ import (
 	"passerelle/adapters/agent"
 	"passerelle/adapters/itop"
 	"passerelle/adapters/jira"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 )
 
@@ -135,9 +136,10 @@ type Webhook struct {
 type Terms struct {
 	Contract   string // by name
 	Side       passerelle.Side
-	LimitBytes int64        // of one message (R24)
-	Scope      string       // which tickets stand with the partner's team, in an iTop's words (OQL); empty: it is not told
-	Guard      *login.Guard // watches the faces' accounts, for all tools of a gateway; nil: one of its own
+	LimitBytes int64          // of one message (R24)
+	Scope      string         // which tickets stand with the partner's team, in an iTop's words (OQL); empty: it is not told
+	Intake     *intake.Intake // bounds what the faces take in at a time, for all tools of a gateway; nil: one of its own
+	Guard      *login.Guard   // watches the faces' accounts, for all tools of a gateway; nil: one of its own
 }
 
 // door makes the accounts of a face. An error names the account.
@@ -211,7 +213,7 @@ func openAgent(s *Agent, t Terms) (*Adapter, error) {
 
 func openITop(s *ITop, t Terms) (*itop.ITop, error) {
 	cfg := itop.Config{Contract: t.Contract, Side: t.Side, BaseURL: s.BaseURL, User: s.User, Version: s.Version, Class: s.Class, Timeout: s.Timeout, MarkField: s.MarkField,
-		LimitBytes: t.LimitBytes, Scope: t.Scope, History: s.History}
+		LimitBytes: t.LimitBytes, Intake: t.Intake, Scope: t.Scope, History: s.History}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {
 		return nil, err
@@ -254,7 +256,7 @@ func readBoth(password, token SecretRef) (p, t passerelle.Secret, err error) {
 }
 
 func openJira(s *Jira, t Terms) (*jira.Jira, error) {
-	cfg := jira.Config{Contract: t.Contract, Side: t.Side, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
+	cfg := jira.Config{Contract: t.Contract, Side: t.Side, Intake: t.Intake, BaseURL: s.BaseURL, Cloud: s.Cloud, User: s.User, Timeout: s.Timeout,
 		Transfer: s.Transfer, Project: s.Project, MarkField: s.MarkField, TextLimit: s.TextLimit, SearchDelays: s.SearchDelays}
 	var err error
 	if cfg.Password, cfg.Token, err = readBoth(s.Password, s.Token); err != nil {

@@ -47,7 +47,10 @@ const BeginningLength = 1000
 
 // Beginning is the first words of an HTML text, most characters of them, as HTML.
 func (c *Contract) Beginning(text string, most int) string {
-	words := []rune(richtext.Text(text))
+	words := []rune(richtext.Text(text[:min(len(text), 64*most)]))
+	if len(words) < most+100 && len(text) > 64*most { // nearly all of that is markup
+		words = []rune(richtext.Text(text))
+	}
 	if len(words) > most {
 		words = append(words[:most], '…')
 	}

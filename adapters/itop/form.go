@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"passerelle"
 )
 
 // part is one field of a request, whichever way it was sent. Its reader is
@@ -43,17 +45,27 @@ func (t *ITop) parts(r *http.Request, q *request, yield func(part) error) error 
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
-	body := t.capped(r.Body)
+	large := t.cfg.Intake.Body(r.Context(), r.Body)
+	defer large.Done()
+	body := t.capped(large)
 	media, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "multipart/form-data" {
 		return eachPart(body, params["boundary"], yield)
 	}
-	b := bufio.NewReaderSize(body, window)
+	b := bufio.NewReaderSize(body, view(r.ContentLength))
 	if media == "application/json" || looksLikeJSON(b) {
 		q.bare = true
 		return yield(part{"json_data", b})
 	}
 	return (&formReader{r: b}).each(yield)
+}
+
+// view is how much of a body of that length is held at a time; -1: it is not said.
+func view(length int64) int {
+	if length < 0 || length >= window {
+		return window
+	}
+	return max(int(length)+1, 512)
 }
 
 // looksLikeJSON tells a bare message by its first byte, which no form begins
@@ -129,9 +141,10 @@ func eachPart(body *cappedReader, boundary string, yield func(part) error) error
 }
 
 // unreadable says that a body is not what its type promises; a body that is
-// too long stays errTooLong.
+// too long stays errTooLong, and one for which there is no room what it is.
 func unreadable(what string, err error) error {
-	if errors.Is(err, errTooLong) {
+	var full *passerelle.Error
+	if errors.Is(err, errTooLong) || errors.As(err, &full) {
 		return err
 	}
 	return failf(codeInternal, "%s: %v", what, err)

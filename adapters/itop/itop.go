@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 )
 
@@ -46,6 +47,7 @@ type Config struct {
 	// (CMDBChangeOp), which shows lost journal entries; default false.
 	History bool
 
+	Intake     *intake.Intake    // bounds what is taken in at a time; default one of its own
 	LimitBytes int64             // of one JSON message (R24); default 10 MiB
 	Transport  http.RoundTripper // default: as http.DefaultTransport, with TLS 1.2 or newer
 }
@@ -90,6 +92,9 @@ func New(cfg Config) (*ITop, error) {
 	if cfg.Door == nil {
 		cfg.Door, _ = login.NewGuard(login.Config{}).Door("", nil) // no account is wrong
 	}
+	if cfg.Intake == nil {
+		cfg.Intake = intake.New(intake.Config{})
+	}
 	return &ITop{cfg: &cfg, client: newClient(cfg), mask: newMask(cfg), waits: imageWaits(), guests: make(chan struct{}, maxGuests)}, nil
 }
 
@@ -99,6 +104,9 @@ func (t *ITop) enter(q *request, c credentials) error {
 	if !q.looked || q.seen != c {
 		q.looked, q.seen = true, c
 		q.verdict = t.cfg.Door.Enter(q.http, login.Credentials{User: c.user, Password: c.password, Token: c.token})
+		if q.verdict == nil {
+			intake.Within(q.w, intake.KnownBody)
+		}
 	}
 	return q.verdict
 }

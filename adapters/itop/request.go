@@ -18,13 +18,15 @@ import (
 
 // request is one message to the face, read and taken apart.
 type request struct {
+	w                     http.ResponseWriter // of the answer, for deadlines only
 	http                  *http.Request
 	header, form, message credentials // by the way that they came; the first that is given counts
 	looked                bool        // at seen, with that verdict
 	seen                  credentials
 	verdict               error
-	guest                 bool // room was given before the sender was known
-	bare                  bool // the body is the message itself, as iTop's webhooks send
+	guest                 bool     // room was given before the sender was known
+	leaves                []func() // give back what the message takes while it is worked on
+	bare                  bool     // the body is the message itself, as iTop's webhooks send
 	version               string
 	given                 bool // json_data was there
 	json                  gjson.Result
@@ -41,6 +43,13 @@ func (q *request) credentials() credentials {
 		}
 	}
 	return q.message
+}
+
+// leave gives back what the message took.
+func (q *request) leave() {
+	for _, leave := range q.leaves {
+		leave()
+	}
 }
 
 // kept are the files that the spool holds for the message.
@@ -95,10 +104,11 @@ func (t *ITop) readJSON(ctx context.Context, r io.Reader, q *request, d passerel
 		q.bad = failf(codeBadJSON, "Parameter json_data is there twice")
 		return nil
 	}
-	s := &splicer{r: bufio.NewReaderSize(r, window), limit: t.cfg.LimitBytes, data: messageData,
+	s := &splicer{r: bufio.NewReaderSize(r, view(q.http.ContentLength)), limit: t.cfg.LimitBytes, data: messageData,
 		put:   func(r io.Reader) (passerelle.File, error) { return d.Put(ctx, r) },
 		drop:  func(f passerelle.File) { d.Release(f) },
-		admit: func(words []byte) error { return t.admit(q, words) }}
+		admit: func(words []byte) error { return t.admit(q, words) },
+		room:  func() error { return t.room(ctx, q) }}
 	err := s.splice()
 	q.given, q.files = s.size > 0, s.files
 	q.note(s.out.Bytes())
@@ -146,11 +156,21 @@ func (t *ITop) admit(q *request, words []byte) error {
 	}
 	select {
 	case t.guests <- struct{}{}:
-		q.guest = true
+		q.guest, q.leaves = true, append(q.leaves, func() { <-t.guests })
 		return nil
 	default:
 		return passerelle.Errorf(passerelle.Down, "itop", "too many messages at once whose credentials come last (send them in the header, or before json_data)")
 	}
+}
+
+// room gives a place to a message with much text, which is held until it is
+// answered.
+func (t *ITop) room(ctx context.Context, q *request) error {
+	leave, err := t.cfg.Intake.Place(ctx, !q.guest)
+	if err == nil {
+		q.leaves = append(q.leaves, leave)
+	}
+	return err
 }
 
 // note keeps the credentials in the message: a partner's agent puts them there

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 )
 
@@ -85,7 +87,7 @@ func clip(s string) string {
 // its own. When the event could not be stored it answers 503, so that a sender
 // who looks at the status tries again.
 func (t *ITop) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) {
-	ans, err := t.handle(r, d)
+	ans, err := t.handle(w, r, d)
 	status := http.StatusOK
 	if err != nil {
 		ans, status = failure(err)
@@ -95,17 +97,25 @@ func (t *ITop) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 	}
 	// What was not read is read here, so that the caller sees the answer
 	// rather than a reset; it is bounded, and kept nowhere.
+	intake.Within(w, leftovers)
 	_, _ = io.CopyN(io.Discard, r.Body, 4*t.cfg.LimitBytes+maxHead)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(ans)
 }
 
+// leftovers is how long the part of a body may take that nobody wants any more.
+const leftovers = 30 * time.Second
+
 // after says in how many seconds to come again.
 func after(err error) int {
 	var no *login.Refusal
 	if errors.As(err, &no) {
 		return login.Seconds(no.After)
+	}
+	var e *passerelle.Error
+	if errors.As(err, &e) && e.After > 0 {
+		return login.Seconds(e.After)
 	}
 	return 10
 }
@@ -140,18 +150,15 @@ func refused(no *login.Refusal) (*answer, int) {
 	return &answer{Code: code, Message: &text}, status
 }
 
-func (t *ITop) handle(r *http.Request, d passerelle.Desk) (*answer, error) {
-	q := &request{http: r, header: headerCredentials(r)}
+func (t *ITop) handle(w http.ResponseWriter, r *http.Request, d passerelle.Desk) (*answer, error) {
+	q := &request{w: w, http: r, header: headerCredentials(r)}
+	intake.Within(w, intake.UnprovenBody)
+	defer q.leave()
 	if q.header.given() {
 		if err := t.enter(q, q.header); err != nil {
 			return nil, err
 		}
 	}
-	defer func() {
-		if q.guest {
-			<-t.guests
-		}
-	}()
 	err := t.read(r, q, d)
 	defer func() { d.Release(q.kept()...) }()
 	if err := t.enter(q, q.credentials()); err != nil { // before any other word about the message

@@ -9,6 +9,7 @@ import (
 
 	"passerelle"
 	"passerelle/internal/foreign"
+	"passerelle/internal/intake"
 )
 
 // splicer copies a JSON text and takes the attachments out of it on the way:
@@ -23,6 +24,7 @@ type splicer struct {
 	put   func(io.Reader) (passerelle.File, error) // keeps one
 	drop  func(passerelle.File)                    // undoes put
 	admit func(words []byte) error                 // asked before the first file and before much text; nil: always
+	room  func() error                             // asked, once, before much text; nil: there is
 	files []spliced                                // in the order of their tokens, maxFiles at most
 	many  int                                      // how many there are
 	names []string                                 // of the files, the first few, for a refusal by size
@@ -30,6 +32,7 @@ type splicer struct {
 	path  []step
 	raw   []byte // the name that is being read
 	asked bool
+	roomy bool // there is a place for much text
 }
 
 // spliced is one file of a message.
@@ -100,9 +103,6 @@ func (s *splicer) writeByte(c byte) {
 	}
 }
 
-// muchText is what a caller may say before it is asked who it is, in bytes.
-const muchText = 64 << 10
-
 // open asks, once, whether more may be kept.
 func (s *splicer) open() error {
 	if s.asked || s.admit == nil {
@@ -114,12 +114,25 @@ func (s *splicer) open() error {
 
 // more gives what is there of a text or a scalar, at least one byte.
 func (s *splicer) more() ([]byte, error) {
-	if s.out.Len() > muchText {
-		if err := s.open(); err != nil {
-			return nil, err
-		}
+	if err := s.grow(); err != nil {
+		return nil, err
 	}
 	return buffered(s.r)
+}
+
+// grow asks for room once there is much text.
+func (s *splicer) grow() error {
+	if s.roomy || s.out.Len() <= intake.Text {
+		return nil
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.roomy = true
+	if s.room == nil {
+		return nil
+	}
+	return s.room()
 }
 
 // skip reads past white space to the next byte.
@@ -212,6 +225,9 @@ func (s *splicer) container(open byte) error {
 			return nil
 		}
 		s.unread()
+		if err := s.grow(); err != nil {
+			return err
+		}
 		if err := s.element(open); err != nil {
 			return err
 		}

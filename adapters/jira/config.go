@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	AttachmentLimit int64           `yaml:"attachment_limit"` // bytes of one file that are not even tried beyond; default 0: Jira says
 	TextLimit       int             `yaml:"text_limit"`       // characters of one text, as Jira's administrator set them; default 32767
 	SearchDelays    []time.Duration `yaml:"search_delays"`    // waits before each search for a lost create, since Jira's index lags; default [0s, 2s, 5s, 8s]
+
+	Intake *intake.Intake `yaml:"-"` // bounds what is taken in at a time; default one of its own
 
 	Webhook Webhook `yaml:"webhook"` // how Jira shows that a webhook is its own; default: every webhook is refused
 }
@@ -62,6 +65,9 @@ func (c Config) filled() Config {
 	}
 	if c.Webhook.Door == nil {
 		c.Webhook.Door, _ = login.NewGuard(login.Config{}).Door("", nil) // no account is wrong
+	}
+	if c.Intake == nil {
+		c.Intake = intake.New(intake.Config{})
 	}
 	if c.Webhook.Limit <= 0 {
 		c.Webhook.Limit = 10 << 20

@@ -55,5 +55,16 @@ func (j *Jira) Fits(text string) (limit int, ok bool) {
 	if 2*len(text)+reserve <= limit { // escaping doubles a text at most
 		return limit, true
 	}
-	return limit, len(utf16.Encode([]rune(richtext.Wiki(text))))+reserve <= limit
+	if len(text) > markup*limit { // converting it would cost much memory
+		return limit, false
+	}
+	n := reserve
+	for _, r := range richtext.Wiki(text) {
+		n += utf16.RuneLen(r)
+	}
+	return limit, n <= limit
 }
+
+// markup is how many times its limit a text may have in HTML: one with more tags
+// than that around its words counts as too long.
+const markup = 32

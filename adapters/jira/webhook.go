@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"passerelle"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 )
 
@@ -25,7 +26,13 @@ func (j *Jira) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 		say(w, http.StatusMethodNotAllowed, "jira: webhook: "+r.Method+" is not accepted (Jira sends POST)")
 		return
 	}
-	body, status, err := j.admit(w, r)
+	body, leave, status, err := j.admit(w, r)
+	defer leave()
+	if full := (*passerelle.Error)(nil); errors.As(err, &full) {
+		w.Header().Set("Retry-After", strconv.Itoa(login.Seconds(full.After)))
+		say(w, http.StatusServiceUnavailable, "jira: webhook: "+err.Error())
+		return
+	}
 	if err != nil {
 		var no *login.Refusal
 		if errors.As(err, &no) && no.After > 0 {
@@ -52,24 +59,47 @@ func (j *Jira) Serve(w http.ResponseWriter, r *http.Request, d passerelle.Desk) 
 }
 
 // admit reads a webhook's body within its limit, and lets in what proves to be
-// Jira's. Without any proof in sight it does not even read.
-func (j *Jira) admit(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
+// Jira's. Without any proof in sight it does not even read. leave is called once
+// the body is not held any more.
+func (j *Jira) admit(w http.ResponseWriter, r *http.Request) (body []byte, leave func(), status int, err error) {
+	leave = func() {}
 	p := j.cfg.Webhook.proofs(r)
 	if p.refused != nil {
-		return nil, http.StatusUnauthorized, notJira(p.refused)
+		return nil, leave, http.StatusUnauthorized, notJira(p.refused)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, j.cfg.Webhook.Limit))
+	intake.Within(w, intake.UnprovenBody)
+	body, leave, err = j.hold(r, http.MaxBytesReader(w, r.Body, j.cfg.Webhook.Limit), p.signature == "")
 	var large *http.MaxBytesError
+	var full *passerelle.Error
 	switch {
+	case errors.As(err, &full):
+		return nil, leave, http.StatusServiceUnavailable, err
 	case errors.As(err, &large):
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes (send less, or raise webhook.limit)", large.Limit)
+		return nil, leave, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes (send less, or raise webhook.limit)", large.Limit)
 	case err != nil:
-		return nil, http.StatusBadRequest, errors.New("the body is cut short")
+		return nil, leave, http.StatusBadRequest, errors.New("the body is cut short")
 	case !p.hold(body):
 		_ = j.cfg.Webhook.Door.Refuse(r, login.Forged) // noted; the answer is ours
-		return nil, http.StatusUnauthorized, errNotJira
+		return nil, leave, http.StatusUnauthorized, errNotJira
 	}
-	return body, http.StatusOK, nil
+	intake.Within(w, intake.KnownBody)
+	return body, leave, http.StatusOK, nil
+}
+
+// hold reads a webhook's body into memory: a long one only with a place, which
+// leave gives back. A signature is known to be right at the end only.
+func (j *Jira) hold(r *http.Request, from io.Reader, known bool) (body []byte, leave func(), err error) {
+	leave = func() {}
+	body, err = io.ReadAll(io.LimitReader(from, intake.Text))
+	if err != nil || len(body) < intake.Text {
+		return body, leave, err
+	}
+	place, err := j.cfg.Intake.Place(r.Context(), known)
+	if err != nil {
+		return nil, leave, err
+	}
+	rest, err := io.ReadAll(from)
+	return append(body, rest...), place, err
 }
 
 // notJira says why a webhook without a signature is refused.

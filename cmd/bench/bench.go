@@ -26,10 +26,10 @@ import (
 )
 
 type bench struct {
-	rounds, tickets, logs, senders, size int
-	contract, dir                        string
-	shared                               bool // NATS too
-	say                                  messages
+	rounds, tickets, logs, senders, size, large int
+	contract, dir                               string
+	shared                                      bool // NATS too
+	say                                         messages
 }
 
 const token = "bench-token"
@@ -37,20 +37,23 @@ const token = "bench-token"
 // noop is the baseline: a bare server that reads the same form, parses the JSON
 // and answers.
 func (b *bench) noop(ctx context.Context) (float64, error) {
-	u, stop, err := trial.Serve("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var v any
-		if err := json.Unmarshal([]byte(r.FormValue("json_data")), &v); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"objects":{},"code":0,"message":null}`) // the sender left
-	}))
+	u, stop, err := trial.Serve("127.0.0.1:0", http.HandlerFunc(noopHandler))
 	if err != nil {
 		return 0, err
 	}
 	rate, err := b.load(ctx, u)
 	return rate, errors.Join(err, stop())
+}
+
+func noopHandler(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<20) // else a form ends at 10 MB
+	var v any
+	if err := json.Unmarshal([]byte(r.FormValue("json_data")), &v); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"objects":{},"code":0,"message":null}`) // the sender left
 }
 
 // rawSync is the other baseline: 4 KB appends, each synced.

@@ -14,16 +14,23 @@ import (
 	"time"
 
 	"passerelle/internal/cluster"
+	"passerelle/internal/intake"
 )
 
 func main() {
+	if os.Getenv(noopEnv) != "" {
+		exit(runNoop())
+		return
+	}
 	cluster.RunNode()
 	b := &bench{}
+	big := flag.Bool("big", false, "measure big messages against a gateway that is a process of its own, instead")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each runs every measure once, in turn")
 	flag.IntVar(&b.tickets, "tickets", 64, "tickets a round")
 	flag.IntVar(&b.logs, "logs", 7, "journal updates a ticket, after its create")
 	flag.IntVar(&b.senders, "senders", 16, "concurrent senders")
 	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
+	flag.IntVar(&b.large, "large", intake.DefaultLarge(), "of -big: limits.large of the gateway")
 	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out; its demo/bench holds the messages")
 	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
 	flag.BoolVar(&b.shared, "nats", true, "the same load on NATS servers too, beside bolt")
@@ -34,13 +41,19 @@ func main() {
 		if err == nil {
 			err = pprof.StartCPUProfile(f)
 		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
+		exit(err)
 		defer pprof.StopCPUProfile()
 	}
-	if err := b.run(context.Background()); err != nil {
+	if *big {
+		exit(b.runBig(context.Background()))
+		return
+	}
+	exit(b.run(context.Background()))
+}
+
+// exit ends the program where something went wrong.
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

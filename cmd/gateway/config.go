@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"passerelle/adapters"
+	"passerelle/internal/intake"
 	logins "passerelle/internal/login"
 	"passerelle/internal/relay"
 	"passerelle/mapping"
@@ -46,6 +47,10 @@ type config struct {
 		Key      string `yaml:"key"`       // file of its key; default none
 		ClientCA string `yaml:"client_ca"` // file of the authorities by which each caller of listen must show a certificate; default none: no certificate is asked for
 	} `yaml:"tls"`
+	Limits struct {
+		Large       int `yaml:"large"`       // messages beyond 256 KB that are decoded at a time; default half of the cores, 1 at least
+		Connections int `yaml:"connections"` // to listen at once, half of them from one address at most; default 1000
+	} `yaml:"limits"`
 	Outbox struct {
 		Kind string `yaml:"kind"` // bolt (a file in data), nats (several gateways on NATS JetStream) or memory (lost at the end: for trials); default bolt
 		// Of nats only:
@@ -103,6 +108,7 @@ func readConfig(file string) (*config, error) {
 func parseConfig(b []byte) (*config, error) {
 	c := &config{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", Data: "data", Contracts: "contracts", Log: "info"}
 	c.Outbox.Kind = "bolt"
+	c.Limits.Large, c.Limits.Connections = intake.DefaultLarge(), 1000
 	c.Retry.First, c.Retry.Max, c.Retry.Age = 2*time.Second, 10*time.Minute, 24*time.Hour
 	c.Sweep.Every, c.Sweep.Whole, c.Sweep.Batch, c.Sweep.Pause = 5*time.Minute, 24*time.Hour, 200, 200*time.Millisecond
 	c.Retention.Texts = "90d"
@@ -138,6 +144,9 @@ func (c *config) check() error {
 	}
 	if c.Retry.First <= 0 || c.Retry.Max < c.Retry.First || c.Retry.Age <= 0 {
 		add(": retry: first, max and age are durations above zero, max not below first")
+	}
+	if c.Limits.Large < 1 || c.Limits.Connections < 10 {
+		add(": limits: large is 1 or more, connections 10 or more")
 	}
 	if _, err := c.level(); err != nil {
 		add(": log: %v", err)

@@ -122,7 +122,7 @@ func TestClientCA(t *testing.T) {
 	_, strange := selfSigned(t, dir, "strange")
 	c := &config{}
 	c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA = filepath.Join(dir, "ours.pem"), filepath.Join(dir, "ours.key"), filepath.Join(dir, "ours.pem")
-	l, err := listen("127.0.0.1:0", c)
+	l, err := listen("127.0.0.1:0", c, newConnections(10, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestClientCA(t *testing.T) {
 	}
 	for want, file := range map[string]string{"client_ca: open ": "/no/such", "holds no certificate": filepath.Join(dir, "ours.key")} {
 		c.TLS.ClientCA = file
-		if _, err := listen("127.0.0.1:0", c); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := listen("127.0.0.1:0", c, newConnections(10, nil)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

@@ -50,11 +50,17 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	g, err := build(c, store, log)
+	limitMemory(log)
+	proxies, err := logins.ParseProxies(c.Proxies)
 	if err != nil {
 		return err
 	}
-	public, err := listen(c.Listen, c)
+	conns := newConnections(c.Limits.Connections, proxies)
+	g, err := build(c, store, log, conns)
+	if err != nil {
+		return err
+	}
+	public, err := listen(c.Listen, c, conns)
 	if err != nil {
 		return err
 	}
@@ -65,13 +71,18 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 	}
 	defer private.Close()
 	ready(public.Addr().String(), private.Addr().String())
-	return run(ctx, g, public, private, log)
+	return run(ctx, g, public, private, conns, log)
 }
 
-func listen(addr string, c *config) (net.Listener, error) {
+// listen opens the address of the faces.
+func listen(addr string, c *config, conns *connections) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
-	if err != nil || c.TLS.Cert == "" {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	conns.Listener = l
+	if l = conns; c.TLS.Cert == "" {
+		return l, nil
 	}
 	secure, err := c.secure()
 	if err != nil {
@@ -100,7 +111,7 @@ func (c *config) secure() (*tls.Config, error) {
 }
 
 // build loads the contracts and wires the gateway that c describes.
-func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, error) {
+func build(c *config, store outbox.Store, log *slog.Logger, conns *connections) (*wiring.Gateway, error) {
 	var links []wiring.Link
 	for _, l := range c.Links {
 		ct, err := c.loadContract(l.Contract)
@@ -116,11 +127,8 @@ func build(c *config, store outbox.Store, log *slog.Logger) (*wiring.Gateway, er
 	if token == "" && c.AdminToken != (adapters.SecretRef{}) {
 		return nil, errors.New("admin_token: it is empty (write the hash there that `gateway token` prints)")
 	}
-	proxies, err := logins.ParseProxies(c.Proxies)
-	if err != nil {
-		return nil, err
-	}
-	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Retention: c.retention(), Log: log, AdminToken: token, Proxies: proxies})
+	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Retention: c.retention(), Log: log, AdminToken: token, Proxies: conns.proxies,
+		Large: c.Limits.Large, Connections: conns.open})
 }
 
 const (
@@ -138,13 +146,14 @@ func publicServer(faces http.Handler, log *slog.Logger) *http.Server {
 }
 
 // run serves until ctx ends.
-func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, log *slog.Logger) error {
+func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, conns *connections, log *slog.Logger) error {
 	asked, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
 	servers := []*http.Server{
 		publicServer(g.Public, log),
 		{Handler: g.Admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return asked }},
 	}
+	servers[0].ConnState = conns.watch
 	failed := make(chan error, len(servers))
 	for i, l := range []net.Listener{public, private} {
 		go func() { failed <- servers[i].Serve(l) }() // ends with Shutdown below

@@ -17,7 +17,20 @@ import (
 func Identity(html string) string {
 	var sink identitySink
 	eachToken(strings.ToValidUTF8(html, "\uFFFD"), &sink)
-	return strings.Join(strings.FieldsFunc(norm.NFC.String(sink.String()), isUnicodeBlank), " ")
+	return squeezed(norm.NFC.String(sink.String()))
+}
+
+// squeezed makes each run of blanks one space, none at the ends.
+func squeezed(text string) string {
+	var b strings.Builder
+	b.Grow(len(text))
+	for word := range strings.FieldsFuncSeq(text, isUnicodeBlank) {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(word)
+	}
+	return b.String()
 }
 
 type identitySink struct{ strings.Builder }

@@ -18,8 +18,12 @@ import "strings"
 // in iTop: no script, style, event handler, form, frame, remote image or link
 // with an active scheme. Images become a visible reference, "[image: name]", or
 // "[image-2]" for one that iTop stores by that number.
-// The visible text is kept. Clean of a clean text is the same text.
+// The visible text is kept. Clean of a clean text is the same text. Of a text
+// beyond a megabyte only the words, lines and addresses are kept.
 func Clean(html string) string {
+	if len(html) > longest {
+		return lines(html, escaper.Replace, "<br>")
+	}
 	return writeHTML(readHTML(html, false))
 }
 
@@ -44,6 +48,9 @@ func HTML(wiki string) string {
 
 // Text returns html as plain text that a person can read.
 func Text(html string) string {
+	if len(html) > longest {
+		return lines(html, func(words string) string { return words }, "\n")
+	}
 	return writeText(readHTML(html, false))
 }
 

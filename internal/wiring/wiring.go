@@ -20,6 +20,7 @@ import (
 	"passerelle"
 	"passerelle/adapters"
 	"passerelle/internal/admin"
+	"passerelle/internal/intake"
 	"passerelle/internal/login"
 	"passerelle/internal/relay"
 	"passerelle/mapping"
@@ -59,6 +60,9 @@ type Options struct {
 	// Retention is how long words of tickets that are over are kept; the zero value
 	// keeps them for good.
 	Retention relay.Retention
+
+	Large       int                      // see intake.Config
+	Connections func() (now, turned int) // of the faces, for the metrics; nil: none
 }
 
 // Build wires a gateway. It opens no connection and starts nothing.
@@ -67,6 +71,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 	tools := map[outbox.Dest]relay.Tool{}
 	faces := map[string]passerelle.Inbound{}
 	guard, refusals := newGuard(o)
+	bound := &bounds{intake.New(intake.Config{Large: o.Large}), o.Connections}
 	var names []string
 	for _, l := range links {
 		name := l.Contract.Name
@@ -77,7 +82,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 		names = append(names, name)
 		for side, settings := range map[passerelle.Side]*adapters.Settings{passerelle.Requester: &l.Requester, passerelle.Partner: &l.Partner} {
 			terms := TermsOf(l.Contract, side)
-			terms.Guard = guard
+			terms.Guard, terms.Intake = guard, bound.intake
 			a, err := adapters.Open(settings, terms)
 			if err != nil {
 				return nil, err
@@ -95,7 +100,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	api := admin.Protect(apiHandler(r, store, names, o.Log), door, o.AdminToken != "")
-	g.Admin, err = adminHandler(r, api, refusals)
+	g.Admin, err = adminHandler(r, api, refusals, bound)
 	return g, err
 }
 
@@ -128,9 +133,9 @@ func publicHandler(faces map[string]passerelle.Inbound, d passerelle.Desk) http.
 
 // adminHandler serves the operators' API, and what asks nobody who they are:
 // the metrics and the health, which name no ticket.
-func adminHandler(r *relay.Relay, api http.Handler, refusals prometheus.Collector) (http.Handler, error) {
+func adminHandler(r *relay.Relay, api http.Handler, refusals, bound prometheus.Collector) (http.Handler, error) {
 	reg := prometheus.NewRegistry()
-	if err := errors.Join(r.Register(reg), reg.Register(refusals), reg.Register(collectors.NewGoCollector()),
+	if err := errors.Join(r.Register(reg), reg.Register(refusals), reg.Register(bound), reg.Register(collectors.NewGoCollector()),
 		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
 		return nil, err
 	}
