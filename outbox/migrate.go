@@ -15,7 +15,7 @@ import (
 	"passerelle"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Migrated tells what was taken from one kind of store to another, and read back
@@ -413,7 +413,7 @@ func forgetLog(t *boltTx) error {
 
 // empty removes all rows of a table.
 func (t *boltTx) empty(name bucket) error {
-	if err := t.tx.DeleteBucket([]byte(name)); err != nil && !errors.Is(err, bbolt.ErrBucketNotFound) {
+	if err := t.tx.DeleteBucket([]byte(name)); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 		return err
 	}
 	return t.ensure(name)

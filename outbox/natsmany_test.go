@@ -407,7 +407,6 @@ type crowd struct {
 	maybe   map[string]bool   // text of what is not known to be stored
 	lent    map[uint64]int    // open loans
 	sent    map[string][]uint64
-	ended   atomic.Bool
 	workers sync.WaitGroup
 }
 
