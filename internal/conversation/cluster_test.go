@@ -214,9 +214,7 @@ func (c *clustered) stopNode(leader bool) {
 	}
 	time.Sleep(3 * time.Second) // the others go on
 	c.begin(&n.Process)
-	if err := c.Whole("passerelle", time.Minute); err != nil {
-		c.t.Fatal(err)
-	}
+	c.whole()
 }
 
 // cutNode has the servers disagree for a while who leads: gateways that are connected
@@ -229,8 +227,15 @@ func (c *clustered) cutNode() {
 	n.Cut(true)
 	time.Sleep(12 * time.Second) // another leader is chosen after four seconds at the soonest
 	n.Cut(false)
-	if err := c.Whole("passerelle", time.Minute); err != nil {
-		c.t.Fatal(err)
+	c.whole()
+}
+
+// whole waits until all servers hold the log and the attachments again.
+func (c *clustered) whole() {
+	for _, stream := range []string{"passerelle", "OBJ_passerelle-files"} {
+		if err := c.Whole(stream, time.Minute); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 
