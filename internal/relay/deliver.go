@@ -55,7 +55,7 @@ func (r *Relay) carry(stop, ctx context.Context, dest outbox.Dest, e *outbox.Ent
 		o = d.safely()
 	}
 	persist(stop, func() error { return r.Store.Settle(context.WithoutCancel(ctx), e, o) }, func(err error) {
-		r.Log.Error("outbox: cannot settle", "event", e.ID, "contract", e.Contract, "error", err)
+		r.cannot("settle", err, "event", e.ID, "contract", e.Contract)
 	})
 	level := r.Log.Info
 	switch o.To {

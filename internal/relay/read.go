@@ -48,8 +48,18 @@ func (r *Relay) look(stop, ctx context.Context, l *outbox.Look) {
 		r.Log.Warn("reading a ticket failed", "contract", l.Contract, "side", l.Side, "key", l.Key, "tries", l.Tries, "class", passerelle.ClassOf(err), "error", err, "again", again)
 	}
 	persist(stop, func() error { return r.Store.Looked(context.WithoutCancel(ctx), l, again, err) }, func(err error) {
-		r.Log.Error("outbox: cannot put off a hint", "contract", l.Contract, "key", l.Key, "error", err)
+		r.cannot("put off a hint", err, "contract", l.Contract, "side", l.Side, "key", l.Key)
 	})
+}
+
+// cannot tells of what the store did not take. That another gateway has taken a loan
+// over is no trouble: it goes on with it.
+func (r *Relay) cannot(what string, err error, about ...any) {
+	if errors.Is(err, outbox.ErrLost) {
+		r.Log.Warn("outbox: another gateway has taken this over, and goes on with it", about...)
+		return
+	}
+	r.Log.Error("outbox: cannot "+what, append(about, "error", err)...)
 }
 
 // persist does something until the store takes it, however long the disk is
