@@ -393,6 +393,9 @@ func (c *crash) refer(ticket *crashed) {
 // until nothing moves any more, and reads both tools.
 func (c *crash) finish() {
 	for _, ticket := range c.tickets {
+		if ticket.issue.Load() == nil { // the test failed before it was made
+			c.t.Fatalf("the requester's ticket %s never got its partner's number", ticket.key)
+		}
 		ticket.spoken++
 		if err := c.comment(ticket, fmt.Sprintf("ici %s-%d fin", ticket.key, ticket.spoken)); err != nil {
 			c.t.Fatal(err)
