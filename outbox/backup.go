@@ -258,6 +258,9 @@ func (p *snapshot) measure(ctx context.Context, sum string) (int64, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
+	if err != nil && !errors.Is(err, syscall.EIO) { // not the disk's: it may be there, and unreadable just now
+		return 0, fmt.Errorf("file %s: %w", sum, err)
+	}
 	if err != nil || hex.EncodeToString(hash.Sum(nil)) != sum {
 		return 0, errDamaged
 	}

@@ -243,7 +243,7 @@ func (s *engine) Ready(ctx context.Context) error {
 	switch {
 	case err == nil:
 	case s.shared != nil: // a change could wait for long; a question tells as much
-		err = s.kv.view(func(reader) error { return nil })
+		err = cmp.Or(s.kv.view(func(reader) error { return nil }), s.kv.ready())
 	case s.commit.since().IsZero():
 		err = s.commit.do(func(t *tx) error {
 			t.put(metaBucket, []byte(schemaKey), numberKey(schema))

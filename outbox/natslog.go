@@ -64,6 +64,8 @@ type replicated struct {
 	broken     error         // why nothing more is read or written
 	trouble    error         // why the last request to the servers failed; nil if it did not
 	since      time.Time     // of the trouble
+	publishing time.Time     // since when a message does not get through; zero if all do
+	refusal    error         // why
 	rejected   int           // batches that another gateway's came before
 	unscrubbed bool          // unused pages of the replica may hold what was purged
 	reread     func()        // ends the reading of the log: it begins again
@@ -393,6 +395,7 @@ func (b *replicated) publishParts(batch string, body []byte) (n int, rest []byte
 // something else stands in the message's place does.
 func (b *replicated) persist(m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	lost := false
+	defer b.published()
 	for wait := tryPause / 100; ; wait = min(2*wait, 5*tryPause) {
 		ctx, cancel := context.WithTimeout(b.connection(), tryFor)
 		ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
@@ -407,6 +410,7 @@ func (b *replicated) persist(m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstr
 		if !isUnderWay(err) {
 			lost = true
 			b.asked(err)
+			b.notPublished(err)
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			_ = b.nc.ForceReconnect() // this server may be the one that hangs
@@ -417,6 +421,21 @@ func (b *replicated) persist(m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstr
 			return nil, ErrClosed
 		}
 	}
+}
+
+// notPublished notes since when, and why, a message does not get through.
+func (b *replicated) notPublished(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refusal = err; b.publishing.IsZero() {
+		b.publishing = time.Now()
+	}
+}
+
+func (b *replicated) published() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.publishing = time.Time{}
 }
 
 // isOutcome tells whether an answer says what became of a message.
@@ -730,7 +749,7 @@ func (b *replicated) endOnce(ctx context.Context, had uint64) (uint64, error) {
 		_ = b.nc.ForceReconnect() // this server may be the one that hangs
 	}
 	if err == nil {
-		err = cmp.Or(b.isOurs(info, had), b.isLed(info.Cluster))
+		err = cmp.Or(b.isOurs(info, had), b.isLed(info))
 	}
 	if err != nil {
 		return 0, err
@@ -753,20 +772,24 @@ func (b *replicated) isOurs(info *jetstream.StreamInfo, had uint64) error {
 // old one notices much later.
 const quietFor = 2500 * time.Millisecond
 
-// isLed refuses what a leader says that may have been succeeded. A server alone has
-// no cluster.
-func (b *replicated) isLed(c *jetstream.ClusterInfo) error {
-	if c == nil {
+// isLed refuses what a leader says that may have been succeeded, and what a server
+// says that knows of none. Of one replica there is nothing to disagree about.
+func (b *replicated) isLed(info *jetstream.StreamInfo) error {
+	want, c := info.Config.Replicas, info.Cluster
+	if want <= 1 {
 		return nil
+	}
+	if c == nil || c.Leader == "" {
+		return fmt.Errorf("none of its %d servers leads", want)
 	}
 	heard := 1
 	for _, r := range c.Replicas {
-		if !r.Offline && r.Active < quietFor {
+		if !r.Offline && r.Active > 0 && r.Active < quietFor {
 			heard++
 		}
 	}
-	if all := len(c.Replicas) + 1; 2*heard <= all {
-		return fmt.Errorf("its leader hears from %d of its %d servers, itself among them", heard, all)
+	if 2*heard <= want {
+		return fmt.Errorf("its leader hears from %d of its %d servers, itself among them", heard, want)
 	}
 	return nil
 }
@@ -783,7 +806,10 @@ func (b *replicated) ready() error {
 	case b.broken != nil:
 		return b.broken
 	case !connected:
-		return fmt.Errorf("no NATS server answers (%s): nothing is accepted or sent (it goes on by itself when one does)", b.o.servers())
+		return errors.New("no NATS server answers: nothing is accepted or sent (it goes on by itself when one does)")
+	case !b.publishing.IsZero() && time.Since(b.publishing) > b.o.Patience:
+		return fmt.Errorf("the stream %s takes nothing since %s: %w (a majority of its servers must be up, and this gateway's account must be allowed to publish there; it goes on by itself)",
+			b.o.Stream, b.publishing.Format(time.RFC3339), b.refusal)
 	case b.trouble != nil:
 		return fmt.Errorf("the stream %s does not answer since %s: %w (a majority of its servers must be up; it goes on by itself)", b.o.Stream, b.since.Format(time.RFC3339), b.trouble)
 	}

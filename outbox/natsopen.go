@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,15 @@ func openReplicated(ctx context.Context, o NATSOptions) (*replicated, *objects, 
 	return b, shelf, nil
 }
 
+// complain says in the log, at once and then now and again, why the store is not open
+// yet.
+func (o *NATSOptions) complain(told *time.Time, err error) {
+	if time.Since(*told) > 10*time.Second {
+		*told = time.Now()
+		o.Log.Warn("the shared store is not open yet, and is tried again", "urls", o.URLs, "stream", o.Stream, "error", err)
+	}
+}
+
 func newReplicated(o NATSOptions, nc *nats.Conn) *replicated {
 	b := &replicated{o: o, nc: nc, unscrubbed: true, me: rand.Text(), moved: make(chan struct{}), pleas: map[string]plea{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -126,6 +136,11 @@ func newReplicated(o NATSOptions, nc *nats.Conn) *replicated {
 func connect(ctx context.Context, o *NATSOptions) (*nats.Conn, error) {
 	if len(o.URLs) == 0 {
 		return nil, errors.New("no NATS server is named (nats://host:4222)")
+	}
+	for i, u := range o.URLs {
+		if at, err := url.Parse(u); err == nil && at.User != nil {
+			return nil, fmt.Errorf("the address %d of the servers holds a name or a password (use credentials)", i+1)
+		}
 	}
 	opts := []nats.Option{nats.Name("passerelle " + o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(tryPause), nats.ReconnectBufSize(-1),
 		nats.Timeout(2 * time.Second), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
@@ -139,11 +154,13 @@ func connect(ctx context.Context, o *NATSOptions) (*nats.Conn, error) {
 	if o.Cert != "" {
 		opts = append(opts, nats.ClientCert(o.Cert, o.Key))
 	}
+	var told time.Time
 	for { // servers that begin with us may take longer
 		nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 		if err == nil {
 			return nc, nil
 		}
+		o.complain(&told, err)
 		never := errors.Is(err, nats.ErrAuthorization) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 		if never || !sleep(ctx, tryPause) {
 			return nil, fmt.Errorf("%s: %w (are the servers up, and is this gateway let in?)", o.servers(), err)
@@ -210,15 +227,21 @@ func (b *replicated) openStream(ctx context.Context) error {
 		Storage: jetstream.FileStorage, Replicas: b.o.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true, Duplicates: 2 * time.Minute,
 		Metadata: map[string]string{storeKey: rand.Text()}}
 	var err error
+	var told time.Time
 	for { // a cluster that just began has no leader yet
 		if b.stream, err = b.findStream(ctx, cfg); err == nil {
 			return nil
 		}
+		b.o.complain(&told, err)
 		if !sleep(ctx, tryPause) || isFinal(err) {
 			return fmt.Errorf("the stream %s: %w", b.o.Stream, err)
 		}
 	}
 }
+
+// errCodeNoCluster means more than one replica on a server that is in no cluster; the
+// client has no name for it.
+const errCodeNoCluster jetstream.ErrorCode = 10074
 
 // errForeign is a stream of somebody else's.
 var errForeign = errors.New("there is a stream of that name which is no outbox of ours (name another)")
@@ -227,6 +250,9 @@ var errForeign = errors.New("there is a stream of that name which is no outbox o
 // name is in use means that another gateway makes the stream at this moment.
 func isFinal(err error) bool {
 	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == errCodeNoCluster {
+		return true
+	}
 	return errors.Is(err, errForeign) ||
 		errors.As(err, &api) && api.Code < 500 && api.ErrorCode != jetstream.JSErrCodeStreamNotFound && api.ErrorCode != jetstream.JSErrCodeStreamNameInUse
 }

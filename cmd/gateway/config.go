@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,6 +179,11 @@ func (c *config) checkOutbox() (errs []error) {
 	case "nats":
 		if len(o.URLs) == 0 {
 			errs = append(errs, errors.New(": outbox.urls is empty (such as [nats://nats-1:4222, nats://nats-2:4222, nats://nats-3:4222])"))
+		}
+		for i, u := range o.URLs {
+			if at, err := url.Parse(u); err != nil || at.User != nil {
+				errs = append(errs, fmt.Errorf(": outbox.urls[%d] is no address, or holds a name or a password (nats://HOST:4222, and credentials)", i))
+			}
 		}
 		if (o.Cert == "") != (o.Key == "") {
 			errs = append(errs, errors.New(": outbox: cert and key go together"))

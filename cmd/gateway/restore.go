@@ -124,6 +124,9 @@ func (r *restore) choose(config string) error {
 	if c.Outbox.Kind == "memory" {
 		return fmt.Errorf("%s keeps the outbox in memory: there is no folder to restore into (outbox.kind: bolt, or --data)", config)
 	}
+	if c.Outbox.Kind == "nats" {
+		return fmt.Errorf("%s keeps the outbox on NATS (restore into a new folder with --data, then gateway migrate --from bolt --to nats takes it there)", config)
+	}
 	r.data = filepath.Clean(c.Data)
 	for _, l := range c.Links {
 		ct, err := c.loadContract(l.Contract)

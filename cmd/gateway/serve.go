@@ -71,7 +71,7 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 	}
 	defer private.Close()
 	ready(public.Addr().String(), private.Addr().String())
-	return run(ctx, g, public, private, conns, log)
+	return run(ctx, g, store, public, private, conns, log)
 }
 
 // listen opens the address of the faces.
@@ -146,7 +146,7 @@ func publicServer(faces http.Handler, log *slog.Logger) *http.Server {
 }
 
 // run serves until ctx ends.
-func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, conns *connections, log *slog.Logger) error {
+func run(ctx context.Context, g *wiring.Gateway, store outbox.Store, public, private net.Listener, conns *connections, log *slog.Logger) error {
 	asked, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
 	servers := []*http.Server{
@@ -177,10 +177,30 @@ func run(ctx context.Context, g *wiring.Gateway, public, private net.Listener, c
 		err = errors.Join(err, s.Shutdown(end))
 	}
 	stop()
-	err = errors.Join(err, <-work)
+	err = errors.Join(err, ended(work, store, log))
 	log.Info("stopped")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
+}
+
+// ended waits for the workers. Where the store takes nothing they cannot end what
+// they have begun: then closing it ends them, and what they did is asked about by
+// whoever goes on.
+func ended(work <-chan error, store outbox.Store, log *slog.Logger) error {
+	for {
+		select {
+		case err := <-work:
+			return err
+		case <-time.After(drain):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err := store.Ready(ctx)
+		cancel()
+		if err != nil {
+			log.Error("stopped though not everything could be noted: it is asked about by whoever goes on", "error", err)
+			return nil
+		}
+	}
 }
