@@ -98,7 +98,7 @@ faults:
 # servers, and seven troubles ten times over.
 cluster:
 	@go test ./outbox -count=1 -timeout 30m -args -cluster 300 -cuts 24
-	@go test ./internal/conversation -run TestCluster -count=1 -timeout 60m -v -cluster 10 | grep -v '^=== '
+	@go test ./internal/conversation -run 'TestCluster|StopWithoutServers' -count=1 -timeout 60m -v -cluster 10 | grep -v '^=== '
 
 # Each fuzz target for half a minute.
 fuzz:

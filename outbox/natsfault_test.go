@@ -598,3 +598,32 @@ func TestFaultStalledFile(t *testing.T) {
 		return err == nil && n == f.Size
 	})
 }
+
+// TestLedByAMajority: where the log ends is believed of a leader that hears from a
+// majority of the servers that the stream should have, not only of those it lists.
+func TestLedByAMajority(t *testing.T) {
+	peer := func(active time.Duration, offline bool) *jetstream.PeerInfo {
+		return &jetstream.PeerInfo{Active: active, Offline: offline}
+	}
+	for _, c := range []struct {
+		what     string
+		replicas int
+		cluster  *jetstream.ClusterInfo
+		led      bool
+	}{
+		{"one replica", 1, nil, true},
+		{"both others answer", 3, &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{peer(time.Second, false), peer(time.Millisecond, false)}}, true},
+		{"one other answers", 3, &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{peer(time.Minute, false), peer(time.Millisecond, false)}}, true},
+		{"one other answers, and is said to be gone", 3, &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{peer(time.Minute, false), peer(time.Millisecond, true)}}, false},
+		{"no other was ever heard", 3, &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{peer(0, false), peer(0, false)}}, false},
+		{"no other is listed", 3, &jetstream.ClusterInfo{Leader: "a"}, false},
+		{"nobody leads", 3, &jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{peer(time.Millisecond, false), peer(time.Millisecond, false)}}, false},
+		{"no cluster is told of", 3, nil, false},
+	} {
+		info := &jetstream.StreamInfo{Cluster: c.cluster}
+		info.Config.Replicas = c.replicas
+		if err := (&replicated{}).isLed(info); (err == nil) != c.led {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}

@@ -260,3 +260,26 @@ func (c *clustered) roll() {
 		c.t.Errorf("%d requests were refused while the gateways were replaced: %s", n, why)
 	}
 }
+
+// TestStopWithoutServers: gateways whose NATS servers are all gone say so, and end
+// when they are told to. `make cluster` runs it.
+func TestStopWithoutServers(t *testing.T) {
+	if *clusterRounds == 0 {
+		t.Skip("takes a minute: make cluster")
+	}
+	c := newClustered(t)
+	c.leader()
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	for _, g := range c.Gateways {
+		if err := g.Ready(15 * time.Second); err == nil {
+			t.Errorf("%s says that it is ready", g.Name)
+		}
+	}
+	for _, g := range c.Gateways {
+		if err := g.Stop(80 * time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+}

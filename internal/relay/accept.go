@@ -41,9 +41,13 @@ func (r *Relay) Accept(ctx context.Context, events ...*passerelle.Event) (*passe
 	for try := 0; ; try++ {
 		link, err := r.acceptOnce(ctx, c, events, bad)
 		again := errors.Is(err, outbox.ErrConflict) || errors.Is(err, outbox.ErrSeen)
-		if !again || try == maxTries {
-			return link, err
+		if again && try < maxTries {
+			continue
 		}
+		if err != nil && passerelle.ClassOf(err) != passerelle.Refused { // a tool that does not say it again is asked by the next sweep
+			r.Log.Warn("not accepted: the sender is told to say it again", "contract", c.Name, "ticket", events[0].Ticket(), "from", events[0].From, "kind", events[0].Kind, "error", err)
+		}
+		return link, err
 	}
 }
 
