@@ -183,7 +183,9 @@ func TestUnreadableFileHoldsNothingUp(t *testing.T) {
 		time.Sleep(time.Minute)
 		file := &passerelle.Event{Contract: ctr, From: passerelle.Partner, Kind: passerelle.Attach, Key: "10001", Names: []string{"10001/attachment/1"}, Source: "x", Fields: map[string]string{}}
 		solved := &passerelle.Event{Contract: ctr, From: passerelle.Partner, Signal: "A clôturer", Key: "10001", Names: []string{"10001/history/2"}, Fields: map[string]string{}}
+		s.partner.mu.Lock()
 		s.partner.snap = &passerelle.Snapshot{Ref: passerelle.Ref{Key: "10001"}, Events: []*passerelle.Event{file, solved}}
+		s.partner.mu.Unlock()
 		s.Look(t.Context(), ctr, passerelle.Partner, "10001")
 		time.Sleep(7 * 24 * time.Hour)
 		l, _ := s.Find(t.Context(), ctr, passerelle.Requester, "7")

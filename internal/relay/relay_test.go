@@ -483,7 +483,9 @@ func TestR17EchoByMark(t *testing.T) {
 			Mark: "orleans-tours-gar/" + l.ID + "/99", Fields: map[string]string{"public_log": "<p>ours</p>"}}
 		theirs := &passerelle.Event{Contract: "orleans-tours-gar", From: passerelle.Partner, Kind: passerelle.PublicLog, Key: "10001", Names: []string{"10001/comment/6"},
 			Mark: "orleans-tours-gar/" + l.ID + "9/99", Fields: map[string]string{"public_log": "<p>theirs</p>"}}
+		s.partner.mu.Lock()
 		s.partner.snap = &passerelle.Snapshot{Ref: passerelle.Ref{Key: "10001"}, Events: []*passerelle.Event{ours, theirs}}
+		s.partner.mu.Unlock()
 		if err := s.Look(t.Context(), "orleans-tours-gar", passerelle.Partner, "10001"); err != nil {
 			t.Fatal(err)
 		}
