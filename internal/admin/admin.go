@@ -129,6 +129,19 @@ func (a *api) links(w http.ResponseWriter, r *http.Request) (found []*passerelle
 	return found, len(found) > 0
 }
 
+// link finds the one pair that a reference means.
+func (a *api) link(w http.ResponseWriter, r *http.Request) (*passerelle.Link, bool) {
+	links, ok := a.links(w, r)
+	if !ok {
+		return nil, false
+	}
+	if len(links) > 1 {
+		fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
+		return nil, false
+	}
+	return links[0], true
+}
+
 // end takes a pair out of the interface by an operator's decision (R32): both
 // tickets stay as they are, and a later create of the requester's takes it up
 // again.
@@ -137,23 +150,19 @@ func (a *api) end(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	links, ok := a.links(w, r)
+	link, ok := a.link(w, r)
 	if !ok {
 		return
 	}
-	if len(links) > 1 {
-		fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
-		return
-	}
 	for {
-		l := links[0].Clone()
+		l := link.Clone()
 		if l.State == passerelle.Closed || l.State == passerelle.Left || l.State == passerelle.New {
 			fail(w, http.StatusConflict, l.Names()+" is "+string(l.State)+" already")
 			return
 		}
 		err := a.store.Append(r.Context(), ended(l, a.terms(l.Contract), d))
 		if errors.Is(err, outbox.ErrConflict) { // it moved meanwhile
-			links[0], err = a.store.Find(r.Context(), l.Contract, passerelle.Broker, l.ID)
+			link, err = a.store.Find(r.Context(), l.Contract, passerelle.Broker, l.ID)
 			if err == nil {
 				continue
 			}

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"passerelle/outbox"
 )
@@ -29,15 +28,11 @@ func ToolsHandler(s outbox.Store, contracts []string, t Tools) http.Handler {
 	a := &api{store: s, contracts: contracts}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/resync/{ref...}", func(w http.ResponseWriter, r *http.Request) {
-		links, ok := a.links(w, r)
+		link, ok := a.link(w, r)
 		if !ok {
 			return
 		}
-		if len(links) > 1 {
-			fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
-			return
-		}
-		asked(w)(t.Resync(r.Context(), links[0].Contract, links[0].ID, r.FormValue("apply") != ""))
+		asked(w)(t.Resync(r.Context(), link.Contract, link.ID, r.FormValue("apply") != ""))
 	})
 	mux.HandleFunc("POST /api/escalate/{contract}/{key}", func(w http.ResponseWriter, r *http.Request) {
 		asked(w)(t.Escalate(r.Context(), r.PathValue("contract"), r.PathValue("key")))
@@ -47,15 +42,11 @@ func ToolsHandler(s outbox.Store, contracts []string, t Tools) http.Handler {
 		if !ok {
 			return
 		}
-		links, ok := a.links(w, r)
+		link, ok := a.link(w, r)
 		if !ok {
 			return
 		}
-		if len(links) > 1 {
-			fail(w, http.StatusConflict, strconv.Quote(r.PathValue("ref"))+" means several tickets: give the gateway's own number")
-			return
-		}
-		asked(w)(t.Purge(r.Context(), links[0].Contract, links[0].ID, d, r.FormValue("force") != ""))
+		asked(w)(t.Purge(r.Context(), link.Contract, link.ID, d, r.FormValue("force") != ""))
 	})
 	mux.HandleFunc("GET /api/restored", func(w http.ResponseWriter, r *http.Request) {
 		report, ok := t.Restored(r.Context())
