@@ -49,20 +49,7 @@ func (p *Process) Start() error {
 }
 
 // over tells whether it has ended.
-func (p *Process) over() bool {
-	p.mu.Lock()
-	gone := p.gone
-	p.mu.Unlock()
-	if gone == nil {
-		return true
-	}
-	select {
-	case <-gone:
-		return true
-	default:
-		return false
-	}
-}
+func (p *Process) over() bool { return p.await(0) }
 
 func (p *Process) signal(s syscall.Signal) {
 	p.mu.Lock()
@@ -96,6 +83,7 @@ func (p *Process) Stop(within time.Duration) error {
 	return fmt.Errorf("%s does not end within %v; it stands where %s says, after:\n%s", p.Name, within, p.log, said)
 }
 
+// await waits until it has ended, and tells whether it has.
 func (p *Process) await(within time.Duration) bool {
 	p.mu.Lock()
 	gone := p.gone
