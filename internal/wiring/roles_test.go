@@ -81,6 +81,7 @@ admin resync                     | 401    401   401     401  401   401   401    
 admin escalate                   | 401    401   401     401  401   401   401     401  401   401    409
 admin restored                   | 401    401   401     401  401   401   401     401  401   401    404
 admin end                        | 401    401   401     401  401   401   401     401  401   401    ok
+admin purge                      | 401    401   401     401  401   401   401     401  401   401    409
 admin nothing                    | 401    401   401     401  401   401   401     401  401   401    404
 admin metrics                    | ok     ok    ok      ok   ok    ok    ok      ok   ok    ok     ok
 admin healthz                    | ok     ok    ok      ok   ok    ok    ok      ok   ok    ok     ok
@@ -102,6 +103,7 @@ admin resync    | 409  403  403
 admin escalate  | 409  403  403
 admin restored  | 404  403  403
 admin end       | ok   403  403
+admin purge     | 409  403  403
 admin metrics   | ok   ok   ok
 admin healthz   | ok   ok   ok
 admin readyz    | ok   ok   ok
@@ -127,6 +129,7 @@ func operations() map[string]operation {
 		"admin escalate":          {"POST", "/api/escalate/a/99", ""},
 		"admin restored":          {"GET", "/api/restored", ""},
 		"admin end":               {"POST", "/api/end/R-000007", `{"by":"op","why":"test"}`},
+		"admin purge":             {"POST", "/api/purge/R-000007", `{"by":"op","why":"test"}`},
 		"admin nothing":           {"GET", "/api/", ""},
 		"admin metrics":           {"GET", "/metrics", ""},
 		"admin healthz":           {"GET", "/healthz", ""},
