@@ -28,12 +28,19 @@ type natsCluster struct {
 
 func startNATS(t testing.TB, n int, change ...func(*server.Options)) *natsCluster {
 	t.Helper()
+	c := newNATS(t, n, change...)
+	for i := range n {
+		c.start(i)
+	}
+	return c
+}
+
+// newNATS is startNATS without the start.
+func newNATS(t testing.TB, n int, change ...func(*server.Options)) *natsCluster {
+	t.Helper()
 	c := &natsCluster{TB: t, dir: t.TempDir(), servers: make([]*server.Server, n), change: change}
 	for range n {
 		c.ports, c.routes = append(c.ports, freePort(t)), append(c.routes, freePort(t))
-	}
-	for i := range n {
-		c.start(i)
 	}
 	t.Cleanup(func() {
 		for i := range n {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -558,6 +559,48 @@ func TestFaultKill(t *testing.T) {
 		}
 	}
 	t.Logf("%d begun, %d acknowledged, %d there", len(l.begun), len(l.appended), len(present))
+}
+
+// TestFaultFewServers begins a gateway while one of three servers has not come up:
+// there is no place for three replicas yet, which ends by itself.
+func TestFaultFewServers(t *testing.T) {
+	c := newNATS(t, 3)
+	c.start(0)
+	c.start(1)
+	for !c.servers[0].JetStreamIsLeader() && !c.servers[1].JetStreamIsLeader() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	o := c.options(t.TempDir())
+	said := make(complaints, 100)
+	o.Log = slog.New(slog.NewTextHandler(said, nil))
+	opened := make(chan error, 1)
+	go func() {
+		s, err := OpenNATS(t.Context(), o)
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case line := <-said:
+		if !strings.Contains(line, "no suitable peers") {
+			t.Error("the first complaint is another:", line)
+		}
+	case err := <-opened:
+		t.Fatal("opened without the third server:", err)
+	}
+	c.start(2)
+	if err := <-opened; err != nil {
+		t.Fatal("the third server has come:", err)
+	}
+}
+
+// complaints are a log whose lines can be waited for.
+type complaints chan string
+
+func (l complaints) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
 
 // TestFaultStalledFile: a file that the servers do not take, or do not give, ends.
