@@ -25,7 +25,7 @@ type builder struct {
 	spans []span
 	run   strings.Builder
 	runAt span // style and link of the run
-	blank *span
+	blank span // waits for what comes after it; no text: none waits
 }
 
 func newBuilder() *builder {
@@ -43,39 +43,46 @@ func (b *builder) top() *block { return b.stack[len(b.stack)-1] }
 
 // text adds s to the current paragraph; blanks collapse.
 func (b *builder) text(s string) {
-	for _, r := range s {
-		switch {
-		case isSpace(r):
-			if b.blank == nil {
-				b.blank = &span{" ", b.style, b.link}
-			}
-		case !isControl(r):
-			b.ink(r)
+	for s != "" {
+		n := strings.IndexFunc(s, endsWord)
+		if n < 0 {
+			n = len(s)
 		}
+		if n > 0 {
+			b.ink(s[:n])
+			s = s[n:]
+			continue
+		}
+		if isSpace(rune(s[0])) && b.blank.text == "" {
+			b.blank = span{" ", b.style, b.link}
+		}
+		s = s[1:] // a blank or a control character is one byte
 	}
 }
 
-// ink adds one visible character, and the blank that waited before it.
-func (b *builder) ink(r rune) {
+func endsWord(r rune) bool { return isSpace(r) || isControl(r) }
+
+// ink adds visible characters, and the blank that waited before them.
+func (b *builder) ink(word string) {
 	at := span{style: b.style, link: b.link}
-	if b.blank != nil && b.run.Len() > 0 && at == b.runAt && *b.blank == (span{" ", at.style, at.link}) {
+	switch {
+	case b.blank.text == "":
+	case b.run.Len() > 0 && at == b.runAt && b.blank == (span{" ", at.style, at.link}):
 		b.run.WriteByte(' ')
-		b.blank = nil
-	}
-	if b.blank != nil {
+	default:
 		b.endRun()
-		b.spans = append(b.spans, *b.blank)
-		b.blank = nil
+		b.spans = append(b.spans, b.blank)
 	}
+	b.blank = span{}
 	if b.runAt != at {
 		b.endRun()
 		b.runAt = at
 	}
-	if b.raised && r >= '0' && r <= '9' { // 10<sup>3</sup> is not 103
+	if b.raised && word[0] >= '0' && word[0] <= '9' { // 10<sup>3</sup> is not 103
 		b.run.WriteByte('^')
 	}
 	b.raised = false
-	b.run.WriteRune(r)
+	b.run.WriteString(word)
 }
 
 func (b *builder) endRun() {
@@ -88,11 +95,11 @@ func (b *builder) endRun() {
 // lineBreak ends a line; a second one in a row ends the paragraph.
 func (b *builder) lineBreak() {
 	b.endRun()
-	b.blank = nil
+	b.blank = span{}
 	switch n := len(b.spans); {
 	case n == 0:
 	case b.level > 0:
-		b.blank = &span{text: " "}
+		b.blank = span{text: " "}
 	case b.spans[n-1].text == "\n":
 		b.flush()
 	default:
@@ -103,7 +110,7 @@ func (b *builder) lineBreak() {
 // flush ends the current paragraph or heading, if there is any text in it.
 func (b *builder) flush() {
 	b.endRun()
-	b.blank = nil
+	b.blank = span{}
 	p := &block{kind: para, spans: tidy(b.spans)}
 	b.spans = nil
 	if b.level > 0 {

@@ -96,7 +96,10 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 // plain makes s valid UTF-8 with \n line ends and without control characters.
 func plain(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	if strings.IndexFunc(s, isControl) < 0 { // nor a \r: the common case
+		return s
+	}
+	s = lineEnds.Replace(s)
 	return strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return -1
@@ -104,6 +107,8 @@ func plain(s string) string {
 		return r
 	}, s)
 }
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // isControl tells the characters that no text needs; tab and newline are not
 // among them. U+0085 is a line end to some, but a blank to us.

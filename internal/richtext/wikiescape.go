@@ -31,7 +31,7 @@ func (e *lineEncoder) encode() string {
 		case p.char == '&' && entityLen(text(e.pieces[i:], 34)) > 0:
 			e.write("&amp;", ';')
 		default:
-			e.write(string(p.char), p.char)
+			e.write(p.text(), p.last())
 		}
 	}
 	return e.out.String()
@@ -48,7 +48,7 @@ func (e *lineEncoder) plan() {
 		}
 	}
 	for i := len(e.pieces) - 1; i >= 0; i-- {
-		if p := e.pieces[i]; p.char != 0 {
+		if p := e.pieces[i]; p.char != 0 && p.run == "" {
 			e.escape[i] = e.escape[i] || e.special(i, p.char) || e.inOwnPhrase(p) || e.opensPhrase(i) || e.isDash(i)
 		}
 		e.noteEnd(i)
@@ -66,7 +66,7 @@ func (e *lineEncoder) noteEnd(i int) {
 	}
 	p, q := e.pieces[i], e.pieces[i+1]
 	switch {
-	case q.char == 0, isSpace(p.char) && p.char != 0:
+	case q.char == 0 || q.run != "", isSpace(p.last()) && p.char != 0:
 	case q.char == '!', q.char == '?' && p.char == '?' && !e.escape[i]:
 		e.noteMark(q.char, i+1)
 	case strings.ContainsRune("*_+-^~", q.char) && (p.char != q.char || e.escape[i]) && !e.wordAfter(i+1):
@@ -142,11 +142,13 @@ func (e *lineEncoder) addressEnds(i int) bool {
 		if e.escape[i] { // Jira takes a backslash or entity for a part of it
 			return false
 		}
-		if p.char >= 0x80 || !isURLByte(byte(p.char)) {
-			return true
-		}
-		if !strings.ContainsRune(linkEnds, p.char) {
-			return false
+		for _, r := range p.text() {
+			if r >= 0x80 || !isURLByte(byte(r)) {
+				return true
+			}
+			if !strings.ContainsRune(linkEnds, r) {
+				return false
+			}
 		}
 	}
 	return true
@@ -221,7 +223,7 @@ func (e *lineEncoder) before(i int) rune {
 		return '\n'
 	}
 	if p := e.pieces[i-1]; p.char != 0 {
-		return p.char
+		return p.last()
 	}
 	return '}' // some markup
 }

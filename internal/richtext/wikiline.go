@@ -14,10 +14,12 @@ type lineContext struct {
 	around                 style // styles already open outside
 }
 
-// A piece is a part of a line about to be written: one character of text, a
-// phrase mark, or markup that is ready.
+// A piece is a part of a line about to be written: one character of text or a
+// stretch of characters that never need an escape, a phrase mark, or markup that
+// is ready.
 type piece struct {
-	char   rune   // text; 0 if none
+	char   rune   // text: its first character; 0 if none
+	run    string // text of more than one character, all of it
 	mark   byte   // phrase mark; 0 if none
 	open   bool   // the mark begins a phrase
 	ready  string // markup
@@ -164,11 +166,33 @@ func appendUnit(out []piece, u unit, around style) []piece {
 	if u.ready != "" {
 		return append(out, piece{ready: u.ready, bare: u.bare})
 	}
-	out = slices.Grow(out, len(u.text)) // one piece a character
-	for _, r := range u.text {
-		out = append(out, piece{char: r, around: around | u.style})
+	around |= u.style
+	for i := 0; i < len(u.text); {
+		r, n := utf8.DecodeRuneInString(u.text[i:])
+		p := piece{char: r, around: around}
+		if more := i + plainLen(u.text[i:]); more > i+n && len(out) >= blockHead {
+			p.run, n = u.text[i:more], more-i
+		}
+		out, i = append(out, p), i+n
 	}
 	return out
+}
+
+// blockHead is how many pieces of a line are a character each: they may mean a block.
+const blockHead = 8
+
+// plainLen is how many bytes at the start of s are characters of which Jira makes
+// nothing wherever they stand.
+func plainLen(s string) int {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf, c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == ' ', c == ',', c == '.', c == ';', c == ':', c == '\'', c == '"':
+		default:
+			return i
+		}
+	}
+	return len(s)
 }
 
 // lastings tells for each unit and style up to which unit the style lasts.
@@ -200,17 +224,38 @@ func (p piece) first() rune {
 	return p.char
 }
 
+// last returns the last character of text, 0 if p is none.
+func (p piece) last() rune {
+	if p.run != "" {
+		return lastRune(p.run)
+	}
+	return p.char
+}
+
+// text returns the text that p is.
+func (p piece) text() string {
+	if p.run != "" {
+		return p.run
+	}
+	return string(p.char)
+}
+
 // isMark tells whether p is the text character d.
 func (p piece) is(d rune) bool { return p.char == d }
 
 // text returns up to n characters of text from the start of ps.
 func text(ps []piece, n int) string {
 	var out strings.Builder
-	for _, p := range ps[:min(n, len(ps))] {
+	for _, p := range ps {
 		if p.char == 0 {
 			break
 		}
-		out.WriteRune(p.char)
+		for _, r := range p.text() {
+			if n--; n < 0 {
+				return out.String()
+			}
+			out.WriteRune(r)
+		}
 	}
 	return out.String()
 }
