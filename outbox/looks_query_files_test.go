@@ -78,6 +78,9 @@ func TestQueries(t *testing.T) {
 			{Status: []Status{Parked, Lent}, Limit: 1}, {Status: []Status{Waiting, Lent, Waiting}, After: 100},
 			{Status: []Status{Waiting, Done}, After: 9, Limit: 3*page - 20}, {After: 1 << 63}, {After: 1<<64 - 1},
 			{Link: a.ID, Contract: "other"}, {Limit: page + 1},
+			{To: passerelle.Requester}, {To: passerelle.Partner, Status: []Status{Lent, Parked}}, {Contract: "other", Status: []Status{Waiting}},
+			{Contract: deal, To: passerelle.Requester, Status: []Status{Lent, Waiting}, After: 20, Limit: page + 3},
+			{Link: a.ID, Status: []Status{Lent, Parked}}, {Link: a.ID, To: passerelle.Partner, Status: []Status{Waiting}}, {Link: a.ID, Status: []Status{Waiting, Done}},
 		} {
 			r.query(q)
 		}

@@ -499,7 +499,7 @@ func (m *model) stats() *Stats {
 func (m *model) query(q Query) []*Entry {
 	var found []*Entry
 	for _, e := range m.entries {
-		if (q.Link == "" || q.Link == e.Link) && (q.Contract == "" || q.Contract == e.Contract) &&
+		if (q.Link == "" || q.Link == e.Link) && (q.Contract == "" || q.Contract == e.Contract) && (q.To == "" || q.To == e.To) &&
 			(len(q.Status) == 0 || slices.Contains(q.Status, e.Status)) && e.ID > q.After &&
 			(q.Limit == 0 || len(found) < q.Limit) {
 			found = append(found, e)

@@ -169,9 +169,10 @@ type Outcome struct {
 type Query struct {
 	Link     string // the story of one ticket
 	Contract string
-	Status   []Status // Waiting, Lent, Parked answer from an index
-	After    uint64   // entries with a greater ID
-	Limit    int      // 0 = all
+	To       passerelle.Side // the side that shall hear it
+	Status   []Status        // Waiting, Lent, Parked answer from an index
+	After    uint64          // entries with a greater ID
+	Limit    int             // 0 = all
 }
 
 // Stats counts what is not final.

@@ -68,42 +68,64 @@ func (q *Query) read(r reader, id uint64) (*Entry, error) {
 	if !q.wants(rec) {
 		return nil, nil
 	}
-	return readEntry(r, id)
+	return readEvent(r, rec)
 }
 
 func (q *Query) wants(r *record) bool {
 	return (q.Link == "" || r.Link == q.Link) &&
 		(q.Contract == "" || r.Contract == q.Contract) &&
+		(q.To == "" || r.To == q.To) &&
 		(len(q.Status) == 0 || slices.Contains(q.Status, r.Status))
 }
 
 // ids returns a page of ids after the given one, in order, from the shortest
 // index that holds all that is asked for.
 func (q *Query) ids(r reader, after uint64) []uint64 {
+	queued := len(q.Status) > 0 && !slices.ContainsFunc(q.Status, Status.Final)
 	switch {
 	case after == math.MaxUint64:
 		return nil
 	case q.Link != "":
 		n := linkNumber(q.Link)
-		return pageOf(r, storyBucket, numberKey(n), numberKey(n, after+1))
-	case len(q.Status) == 0 || slices.ContainsFunc(q.Status, Status.Final):
+		return pageWhere(r, storyBucket, numberKey(n), numberKey(n, after+1), func(id uint64, _ []byte) bool {
+			return !queued || slices.ContainsFunc(q.Status, func(s Status) bool { return r.get(queueBucket, queueKey(s, id)) != nil })
+		})
+	case !queued:
 		return pageOf(r, entryBucket, nil, numberKey(after+1))
 	}
 	var ids []uint64
 	for _, s := range q.Status {
-		ids = append(ids, pageOf(r, queueBucket, []byte{s[0]}, queueKey(s, after+1))...)
+		ids = append(ids, pageWhere(r, queueBucket, []byte{s[0]}, queueKey(s, after+1), q.at)...)
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	return ids[:min(len(ids), page)]
 }
 
+// at tells whether a place in the queue may be asked for. Of one that cannot be
+// read, its entry tells.
+func (q *Query) at(id uint64, raw []byte) bool {
+	if q.Contract == "" && q.To == "" {
+		return true
+	}
+	p, err := decode[place](queueBucket, nil, raw)
+	return err != nil || (q.Contract == "" || p.Contract == q.Contract) && (q.To == "" || p.To == q.To)
+}
+
 // pageOf reads ids that end the keys of an index.
 func pageOf(r reader, b bucket, prefix, from []byte) []uint64 {
+	return pageWhere(r, b, prefix, from, func(uint64, []byte) bool { return true })
+}
+
+// pageWhere reads those that are wanted, by their id and value.
+func pageWhere(r reader, b bucket, prefix, from []byte, wanted func(id uint64, value []byte) bool) []uint64 {
 	var ids []uint64
-	for k := range r.scan(b, prefix, from) {
-		ids = append(ids, number(k[len(prefix):]))
-		if len(ids) == page {
+	for k, v := range r.scan(b, prefix, from) {
+		id := number(k[len(prefix):])
+		if !wanted(id, v) {
+			continue
+		}
+		if ids = append(ids, id); len(ids) == page {
 			break
 		}
 	}

@@ -69,12 +69,17 @@ func readEntry(r reader, id uint64) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := rec.Entry
-	e.Event, err = load[passerelle.Event](r, eventBucket, numberKey(id))
+	return readEvent(r, rec)
+}
+
+// readEvent adds to an entry its event.
+func readEvent(r reader, rec *record) (e *Entry, err error) {
+	e = &rec.Entry
+	e.Event, err = load[passerelle.Event](r, eventBucket, numberKey(e.ID))
 	if err != nil { // every entry was written with one: this is no ErrNotFound
-		return nil, fmt.Errorf("entry %d: its event: %v (%s)", id, err, restoreHint)
+		return nil, fmt.Errorf("entry %d: its event: %v (%s)", e.ID, err, restoreHint)
 	}
-	return &e, nil
+	return e, nil
 }
 
 // fresh is an entry on its way into the store: its event is encoded before the

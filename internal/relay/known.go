@@ -119,12 +119,9 @@ func (j *judgement) racing(e *passerelle.Event) (bool, error) {
 	if !journal || e.Read || j.r.Tools[dest].Watch == nil || j.link.ID == "" {
 		return false, nil // a create shows the newest entry too, whoever wrote it
 	}
-	for ours, err := range j.r.Store.Entries(j.ctx, outbox.Query{Contract: j.c.Name, Status: []outbox.Status{outbox.Lent}}) {
+	for ours, err := range j.r.Store.Entries(j.ctx, outbox.Query{Contract: j.c.Name, To: e.From, Status: []outbox.Status{outbox.Lent}}) {
 		if err != nil {
 			return false, err
-		}
-		if ours.To != e.From {
-			continue
 		}
 		link, err := j.r.Store.Find(j.ctx, j.c.Name, passerelle.Broker, ours.Link)
 		if err != nil {
