@@ -18,7 +18,8 @@ type Catalogue struct {
 	Targets []string          // the headings of the partner's columns
 	Default map[string]string // by target, for what matches nothing; empty: refuse
 	rows    []row
-	named   bool // a template names a target by $this->catalogue(…)$: there must be one entry
+	words   [][]string // by row and column, what match compares
+	named   bool       // a template names a target by $this->catalogue(…)$: there must be one entry
 }
 
 // CatalogueColumn ties a column of catalogue.csv to a field of the ticket.
@@ -43,9 +44,9 @@ func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
 	if columns == nil {
 		return c
 	}
-	c.rows = readTable(fsys, file, columns, p).rows
 	seen := map[string]int{}
-	for _, r := range c.rows {
+	for _, r := range readTable(fsys, file, columns, p).rows {
+		c.add(r)
 		key := ""
 		for _, col := range columns {
 			if r.get(col) == "" {
@@ -59,6 +60,15 @@ func readCatalogue(fsys fs.FS, contract *Contract, p *Problems) *Catalogue {
 		seen[key] = r.line
 	}
 	return c
+}
+
+// add adds a row.
+func (c *Catalogue) add(r row) {
+	words := make([]string, len(c.Columns))
+	for k, col := range c.Columns {
+		words[k] = fold(r.get(col.Column))
+	}
+	c.rows, c.words = append(c.rows, r), append(c.words, words)
 }
 
 // readDefault checks that the default names every target.
@@ -187,12 +197,15 @@ func (c *Catalogue) agreed(rows []row) ([]map[string]string, bool) {
 }
 
 func (c *Catalogue) match(names map[string]string) []row {
+	want := make([]string, len(c.Columns))
+	for k, col := range c.Columns {
+		want[k] = fold(names[col.Field])
+	}
 	var out []row
-	for _, r := range c.rows {
+	for i, r := range c.rows {
 		ok := true
-		for _, col := range c.Columns {
-			want := fold(names[col.Field])
-			ok = ok && (want == "" && col.Optional || same(want, r.get(col.Column)))
+		for k, col := range c.Columns {
+			ok = ok && (want[k] == "" && col.Optional || want[k] == c.words[i][k])
 		}
 		if ok {
 			out = append(out, r)

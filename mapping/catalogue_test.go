@@ -115,7 +115,7 @@ func TestR7NamedTargetNeedsOneEntry(t *testing.T) {
 	second := c.Catalogue.match(names)[0]
 	second.cells = maps.Clone(second.cells)
 	second.cells["component"] = "Autre composant"
-	c.Catalogue.rows = append(c.Catalogue.rows, second)
+	c.Catalogue.add(second)
 	if _, err := judge(c, passerelle.New, create(given(t))); err != nil {
 		t.Fatalf("a list takes several components: %v", err)
 	}

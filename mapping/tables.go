@@ -263,7 +263,7 @@ func (s signal) check(fields map[string]*Field, vs values, p *Problems) {
 
 // same compares two words as people write them: after NFC, with collapsed
 // spaces, and ’ like ', … like ... (R7).
-func same(a, b string) bool { return fold(a) == fold(b) }
+func same(a, b string) bool { return a == b || fold(a) == fold(b) }
 
 var foldMarks = strings.NewReplacer("’", "'", "…", "...")
 

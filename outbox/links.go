@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"passerelle"
 )
@@ -36,11 +37,54 @@ func youngest(r reader, contract string, side passerelle.Side, key string) (*pas
 }
 
 func readLink(r reader, n uint64) (*passerelle.Link, error) {
-	l, err := load[passerelle.Link](r, linkBucket, numberKey(n))
+	key := numberKey(n)
+	raw := r.get(linkBucket, key)
+	err := r.err()
+	if err == nil && raw == nil {
+		err = passerelle.ErrNotFound
+	}
+	var l *passerelle.Link
+	if err == nil {
+		l, err = decodedLinks.link(key, raw)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("link %d: %w", n, err)
 	}
 	return l, nil
+}
+
+// decodedLinks remembers what rows of links say: one event reads the row of its
+// ticket some eight times. A row that changed is another one.
+var decodedLinks linkMemo
+
+// linkMemo is safe for many goroutines.
+type linkMemo struct {
+	mu   sync.Mutex
+	rows map[string]*passerelle.Link
+}
+
+// linkMemoMost bounds how many rows are remembered, of about a kilobyte each.
+const linkMemoMost = 1024
+
+// link is the link that a row says, for the caller to keep and change.
+func (m *linkMemo) link(key, raw []byte) (*passerelle.Link, error) {
+	m.mu.Lock()
+	l := m.rows[string(raw)]
+	m.mu.Unlock()
+	if l != nil {
+		return l.Clone(), nil
+	}
+	l, err := decode[passerelle.Link](linkBucket, key, raw)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.rows) >= linkMemoMost || m.rows == nil {
+		m.rows = map[string]*passerelle.Link{}
+	}
+	m.rows[string(raw)] = l
+	return l.Clone(), nil
 }
 
 // baptize gives a new link its number: the next, or the one that it had before.

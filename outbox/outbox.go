@@ -173,6 +173,7 @@ type Query struct {
 	Status   []Status        // Waiting, Lent, Parked answer from an index
 	After    uint64          // entries with a greater ID
 	Limit    int             // 0 = all
+	Bare     bool            // without their events: Event is nil
 }
 
 // Stats counts what is not final.

@@ -68,6 +68,9 @@ func (q *Query) read(r reader, id uint64) (*Entry, error) {
 	if !q.wants(rec) {
 		return nil, nil
 	}
+	if q.Bare {
+		return &rec.Entry, nil
+	}
 	return readEvent(r, rec)
 }
 

@@ -50,6 +50,7 @@ func serve(ctx context.Context, c *config, logs io.Writer, ready func(public, ad
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	spareCollector()
 	limitMemory(log)
 	proxies, err := logins.ParseProxies(c.Proxies)
 	if err != nil {

@@ -176,7 +176,7 @@ func sendOf(e *outbox.Entry) mapping.Send {
 // numberless says why a message for the partner cannot go yet: its number has
 // not come back (R5, R28), or never will.
 func (d *delivery) numberless() error {
-	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link}) {
+	for e, err := range d.r.Store.Entries(d.ctx, outbox.Query{Link: d.e.Link, Bare: true}) {
 		if err != nil {
 			return err
 		}

@@ -49,11 +49,11 @@ func (j *judgement) unshown(side passerelle.Side) (*outbox.Entry, error) {
 	if j.link.ID == "" || j.link.Shown[side] >= j.link.Turn {
 		return nil, nil
 	}
-	for e, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID, Status: unsettled}) {
+	for e, err := range j.r.Store.Entries(j.ctx, outbox.Query{Link: j.link.ID, To: side, Status: unsettled}) {
 		if err != nil {
 			return nil, err
 		}
-		if e.To == side && e.Turn == j.link.Turn && !e.Status.Final() && j.r.moves(e) {
+		if e.Turn == j.link.Turn && j.r.moves(e) {
 			return e, nil
 		}
 	}

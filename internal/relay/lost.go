@@ -64,20 +64,25 @@ func (p *reading) gone(snap *passerelle.Snapshot) ([]*outbox.Entry, error) {
 		}
 	}
 	var out, waiting []*outbox.Entry
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, To: p.dest.Side, Bare: true}) {
 		if err != nil {
 			return nil, err
 		}
-		if e.To == p.dest.Side && !e.Status.Final() {
-			waiting = append(waiting, e)
-		}
-		if !p.mayRewrite(e) || !slices.ContainsFunc(e.Wrote, func(n string) bool { return !there[n] }) {
+		missing := slices.ContainsFunc(e.Wrote, func(n string) bool { return !there[n] })
+		if e.Status.Final() && (!missing || !p.mayRewrite(e)) {
 			continue
 		}
-		for _, n := range e.Wrote { // where it was written a second time, that is the same entry
-			there[n] = true
+		if e, err = p.r.Store.Entry(p.ctx, e.ID); err != nil {
+			return nil, err
 		}
-		out = append(out, e)
+		if !e.Status.Final() {
+			waiting = append(waiting, e)
+		} else if len(e.Event.Files) == 0 {
+			for _, n := range e.Wrote { // where it was written a second time, that is the same entry
+				there[n] = true
+			}
+			out = append(out, e)
+		}
 	}
 	return slices.DeleteFunc(out, func(e *outbox.Entry) bool {
 		return slices.ContainsFunc(waiting, func(w *outbox.Entry) bool { return sameWords(e, w) })
@@ -89,25 +94,22 @@ func sameWords(a, b *outbox.Entry) bool {
 	return a.Template == b.Template && a.Event.From == b.Event.From && a.Event.At.Equal(b.Event.At) && maps.Equal(a.Event.Fields, b.Event.Fields)
 }
 
-// mayRewrite tells whether an entry is one of ours in this tool that would be
-// written again. Nothing but words is.
+// mayRewrite tells whether an entry that this tool was told would be written
+// again, if it has no files: nothing but words is. Of one with a trace nobody has
+// the words any more.
 func (p *reading) mayRewrite(e *outbox.Entry) bool {
-	words := e.To == p.dest.Side && len(e.Event.Files) == 0 && e.Template != string(passerelle.Create)
-	if e.Trace != nil { // nobody has its words any more
-		return false
-	}
-	return words && e.Status == outbox.Done && (p.anyAge || time.Since(e.Settled) < rewriteFor)
+	return e.Template != string(passerelle.Create) && e.Trace == nil && e.Status == outbox.Done && (p.anyAge || time.Since(e.Settled) < rewriteFor)
 }
 
 // ourAccounts are our accounts there, as the entries that we wrote tell them.
 func (p *reading) ourAccounts(snap *passerelle.Snapshot) (map[string]bool, error) {
 	wrote := map[string]bool{}
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID}) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, To: p.dest.Side, Bare: true}) {
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range e.Wrote {
-			wrote[n] = wrote[n] || e.To == p.dest.Side
+			wrote[n] = true
 		}
 	}
 	accounts := map[string]bool{}

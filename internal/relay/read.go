@@ -130,11 +130,11 @@ func (p *reading) unanswered(snap *passerelle.Snapshot) {
 // ours took effect there: read now, it would be taken for news (R17). The probe
 // that comes first names it.
 func (p *reading) doubtful() error {
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, Status: unsettled}) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, To: p.dest.Side, Status: unsettled, Bare: true}) {
 		if err != nil {
 			return err
 		}
-		if e.To == p.dest.Side && e.Probe && !e.Status.Final() {
+		if e.Probe {
 			return passerelle.Errorf(passerelle.Temporary, "read", "%s: entry %d: nobody knows yet whether we wrote there", p.link.Names(), e.ID)
 		}
 	}

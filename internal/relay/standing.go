@@ -128,11 +128,11 @@ func (p *reading) atRest(l *passerelle.Link) bool {
 // moving tells whether a message of ours that changes the ticket's state is on
 // its way there.
 func (p *reading) moving() (bool, error) {
-	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, Status: unsettled}) {
+	for e, err := range p.r.Store.Entries(p.ctx, outbox.Query{Link: p.link.ID, To: p.dest.Side, Status: unsettled, Bare: true}) {
 		if err != nil {
 			return false, err
 		}
-		if e.To == p.dest.Side && p.r.moves(e) {
+		if p.r.moves(e) {
 			return true, nil
 		}
 	}
