@@ -44,11 +44,7 @@ func (b *builder) top() *block { return b.stack[len(b.stack)-1] }
 // text adds s to the current paragraph; blanks collapse.
 func (b *builder) text(s string) {
 	for s != "" {
-		n := strings.IndexFunc(s, endsWord)
-		if n < 0 {
-			n = len(s)
-		}
-		if n > 0 {
+		if n := wordsLen(s); n > 0 {
 			b.ink(s[:n])
 			s = s[n:]
 			continue
@@ -60,10 +56,21 @@ func (b *builder) text(s string) {
 	}
 }
 
-func endsWord(r rune) bool { return isSpace(r) || isControl(r) }
+// wordsLen is how many bytes at the start of s are words with one space between
+// them.
+func wordsLen(s string) int {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ' ' && i > 0 && i+1 < len(s) && s[i+1] > ' ' && s[i+1] != 0x7f:
+		case c <= ' ', c == 0x7f:
+			return i
+		}
+	}
+	return len(s)
+}
 
-// ink adds visible characters, and the blank that waited before them.
-func (b *builder) ink(word string) {
+// ink adds words, and the blank that waited before them.
+func (b *builder) ink(words string) {
 	at := span{style: b.style, link: b.link}
 	switch {
 	case b.blank.text == "":
@@ -78,11 +85,11 @@ func (b *builder) ink(word string) {
 		b.endRun()
 		b.runAt = at
 	}
-	if b.raised && word[0] >= '0' && word[0] <= '9' { // 10<sup>3</sup> is not 103
+	if b.raised && words[0] >= '0' && words[0] <= '9' { // 10<sup>3</sup> is not 103
 		b.run.WriteByte('^')
 	}
 	b.raised = false
-	b.run.WriteString(word)
+	b.run.WriteString(words)
 }
 
 func (b *builder) endRun() {

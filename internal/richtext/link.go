@@ -98,7 +98,7 @@ func autolink(spans []span) []span {
 		if i > 0 && spans[i-1].link == "" && spans[i-1].style == s.style {
 			prev = lastRune(spans[i-1].text)
 		}
-		if s.link != "" || s.style&mono != 0 || s.text == "\n" {
+		if s.link != "" || s.style&mono != 0 || s.text == "\n" || !strings.Contains(s.text, ":") { // each address has one
 			out = append(out, s)
 		} else {
 			out = linkText(out, s, prev)
