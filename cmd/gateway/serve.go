@@ -128,7 +128,7 @@ func build(c *config, store outbox.Store, log *slog.Logger, conns *connections) 
 	if token == "" && c.AdminToken != (adapters.SecretRef{}) {
 		return nil, errors.New("admin_token: it is empty (write the hash there that `gateway token` prints)")
 	}
-	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Retention: c.retention(), Log: log, AdminToken: token, Proxies: conns.proxies,
+	return wiring.Build(links, store, wiring.Options{Backoff: c.backoff(), Sweep: c.sweep(), Retention: c.retention(), Calm: calm, Log: log, AdminToken: token, Proxies: conns.proxies,
 		Large: c.Limits.Large, Connections: conns.open})
 }
 
@@ -137,6 +137,9 @@ const (
 	drain = 30 * time.Second
 	// patience is how long it waits for operators: a backup may go on for hours.
 	patience = 2 * time.Second
+	// calm is long enough for several messages on one ticket, and too short for
+	// anyone who waits for an answer to notice.
+	calm = time.Second
 )
 
 // publicServer gives strangers little: a head of 64 KB within 10 s, a body within

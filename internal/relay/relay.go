@@ -43,7 +43,11 @@ type Config struct {
 	Retention Retention      // default none: words are kept for good
 	// Again is how long after one of our journal entries a tool that may lose it is
 	// read again; default 5 s.
-	Again   time.Duration
+	Again time.Duration
+	// Calm is how long the reading of a ticket is put off that we are writing to:
+	// its tool tells of each of our own writes, and one reading answers them all;
+	// default none.
+	Calm    time.Duration
 	Log     *slog.Logger // default none
 	Metrics *Metrics     // default uncollected
 }
@@ -170,7 +174,24 @@ func (r *Relay) Find(ctx context.Context, contract string, side passerelle.Side,
 // Look commits a hint that a ticket changed.
 func (r *Relay) Look(ctx context.Context, contract string, side passerelle.Side, key string) error {
 	r.Metrics.hints.WithLabelValues(contract, string(side)).Inc()
-	return r.Store.Look(ctx, outbox.Look{Contract: contract, Side: side, Key: key})
+	l := outbox.Look{Contract: contract, Side: side, Key: key}
+	if r.Calm > 0 && r.writing(ctx, contract, side, key) {
+		l.Before = time.Now().Add(r.Calm)
+	}
+	return r.Store.Look(ctx, l)
+}
+
+// writing tells whether something is on its way to a ticket. Where that cannot be
+// read it is not known to be.
+func (r *Relay) writing(ctx context.Context, contract string, side passerelle.Side, key string) bool {
+	link, err := r.Store.Find(ctx, contract, side, key)
+	if err != nil {
+		return false
+	}
+	for _, err := range r.Store.Entries(ctx, outbox.Query{Link: link.ID, To: side, Status: []outbox.Status{outbox.Waiting, outbox.Lent}, Limit: 1, Bare: true}) {
+		return err == nil
+	}
+	return false
 }
 
 // Put, Release and Open are the spool beside the store.

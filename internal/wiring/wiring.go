@@ -53,6 +53,7 @@ type Options struct {
 	Backoff outbox.Backoff
 	Sweep   relay.Sweep
 	Again   time.Duration // see relay.Config
+	Calm    time.Duration // see relay.Config
 	Log     *slog.Logger
 
 	AdminToken passerelle.Secret // hash of the token that the operators' API asks for; empty: none
@@ -93,7 +94,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 			}
 		}
 	}
-	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Log: o.Log, Retention: o.Retention})
+	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Calm: o.Calm, Log: o.Log, Retention: o.Retention})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
 	door, err := adminDoor(guard, o.AdminToken)
 	if err != nil {
