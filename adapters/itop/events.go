@@ -1,6 +1,7 @@
 package itop
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -120,7 +121,8 @@ func journals(e *passerelle.Event) []*passerelle.Event {
 		kind  passerelle.Kind
 	}{{"private_log", passerelle.PrivateLog}, {"public_log", passerelle.PublicLog}} {
 		text := e.Fields[log.field]
-		if richtext.Identity(text) == "" && len(richtext.Images(text)) == 0 {
+		words := richtext.Identity(text)
+		if words == "" && len(richtext.Images(text)) == 0 {
 			continue // iTop adds nothing for an empty text
 		}
 		one := copyOf(e)
@@ -129,7 +131,7 @@ func journals(e *passerelle.Event) []*passerelle.Event {
 		if who := e.Fields["author"]; who != "" {
 			one.Fields["author"] = who
 		}
-		one.Names = []string{logName(nameKey(e), log.field, text, 1)}
+		one.Names = []string{wordsName(nameKey(e), log.field, cmp.Or(words, text), 1)}
 		out = append(out, one)
 	}
 	return out
@@ -256,16 +258,17 @@ func copyOf(e *passerelle.Event) *passerelle.Event {
 // logName is the identity of a journal entry, which has none of its own: the
 // ticket, the log, the text, and how often that text stood there before.
 func logName(ticket, log, html string, k int) string {
-	sum := sha256.Sum256([]byte(identity(html)))
+	return wordsName(ticket, log, identity(html), k)
+}
+
+func wordsName(ticket, log, identity string, k int) string {
+	sum := sha256.Sum256([]byte(identity))
 	return ticket + "/" + log + "/" + hex.EncodeToString(sum[:]) + "#" + strconv.Itoa(k)
 }
 
 // identity is what of an entry's HTML tells it from others.
 func identity(html string) string {
-	if text := richtext.Identity(html); text != "" {
-		return text
-	}
-	return html
+	return cmp.Or(richtext.Identity(html), html)
 }
 
 // fileAlias is the weaker identity of a pushed file, whose id only a later

@@ -103,7 +103,7 @@ func entriesOf(key, log string, v gjson.Result) []entry {
 		e := entry{html: x.Get("message_html").String(), author: x.Get("user_login").String(), date: x.Get("date").String(), user: x.Get("user_id").String()}
 		e.text = identity(e.html)
 		count[e.text]++
-		e.name = logName(key, log, e.html, count[e.text])
+		e.name = wordsName(key, log, e.text, count[e.text])
 		out = append(out, e)
 	}
 	return out

@@ -17,6 +17,9 @@ const MaxDepth = 100
 // Shallow tells whether a JSON text nests no deeper than MaxDepth. It does not
 // tell whether the text is JSON.
 func Shallow(b []byte) bool {
+	if bytes.Count(b, []byte("{"))+bytes.Count(b, []byte("[")) <= MaxDepth {
+		return true
+	}
 	depth, quoted, escaped := 0, false, false
 	for _, c := range b {
 		switch {
