@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"passerelle"
 )
 
@@ -107,10 +105,14 @@ func (q *Query) ids(r reader, after uint64) []uint64 {
 	return ids[:min(len(ids), page)]
 }
 
-// at tells whether a place in the queue is asked for.
+// at tells whether a place in the queue may be asked for. Of one that cannot be
+// read, its entry tells.
 func (q *Query) at(_ uint64, raw []byte) bool {
-	is := func(member, want string) bool { return want == "" || gjson.GetBytes(raw, member).Str == want }
-	return is("c", q.Contract) && is("t", string(q.To))
+	if q.Contract == "" && q.To == "" {
+		return true
+	}
+	p, err := decode[place](queueBucket, nil, raw)
+	return err != nil || (q.Contract == "" || p.Contract == q.Contract) && (q.To == "" || p.To == q.To)
 }
 
 // pageOf reads ids that end the keys of an index.
