@@ -52,11 +52,12 @@ race:
 mutate:
 	@cd contracts && go test -run TestMutations -mutations all -mutated $(CONTRACT) -timeout 30m
 
-# Events per second against simulators that answer at once, as ratios; then big
-# messages, with the gateway as a process of its own.
+# One table of goals and figures, in about five minutes: what the gateway, a process
+# of its own, accepts and delivers, as ratios to a server that does nothing and to the
+# bare disk; its store; big messages; NATS beside bolt. ARGS="-dir DIR" measures the
+# disk of a folder; ARGS=-h lists the sizes.
 bench:
-	@go run ./cmd/bench -contract contracts/$(CONTRACT)
-	@go build -o bin/bench ./cmd/bench && bin/bench -contract contracts/$(CONTRACT) -big
+	@go build -o bin/bench ./cmd/bench && bin/bench -contract contracts/$(CONTRACT) $(ARGS)
 
 # Good and hostile traffic together, for ten minutes (a short one is part of make
 # test): memory and goroutines stay flat, and nothing good is lost.

@@ -3,51 +3,50 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"passerelle/internal/trial"
 )
 
 const (
-	bigFiles    = 4         // of a big message
-	bigFile     = 1_920_000 // bytes of one: the JSON of all four has nearly 10 MiB
-	bigMessages = 16        // a run
-	bigTickets  = 64        // that small senders write on
+	bigFiles  = 4         // of a big message
+	bigFile   = 1_920_000 // bytes of one: the JSON of all four has nearly 10 MiB
+	longTexts = 8         // at once
+	bigTitle  = "Big messages: 10 MB of JSON with four attachments"
+
+	bigSenders  = 64 // that send small messages
+	besideBig   = 8  // that send big ones beside them
+	besidePairs = 3  // of a while alone and one beside big messages
+	besideTitle = "64 small senders beside 8 big ones"
 )
 
-// runBig measures big messages, each with four attachments, against a gateway
-// that is a process of its own.
-func (b *bench) runBig(ctx context.Context) (err error) {
-	if b.say, err = readMessages(b.contract); err != nil {
-		return err
-	}
-	files := newFiller()
-	fmt.Printf("big messages: %d of %.1f MB as a form (%d attachments of %.2f MB), to a gateway that is a process of its own\n", bigMessages, float64(files.size())/1e6, bigFiles, bigFile/1e6)
+// bigRound runs every measure of big messages once, each against a gateway of its
+// own, for its memory at peak is measured.
+func (b *bench) bigRound(ctx context.Context, t *table, _ *noop) error {
+	files := newFiller(b.bigSize)
 	for _, at := range []int{1, 4, 8} {
-		if err := b.bigAt(ctx, files, at); err != nil {
+		if err := b.bigAt(ctx, t, files, at); err != nil {
 			return fmt.Errorf("%d at once: %w", at, err)
 		}
 	}
-	if err := b.bigCPU(ctx, files); err != nil {
+	if err := b.bigCPU(ctx, t, files); err != nil {
 		return fmt.Errorf("processor time: %w", err)
 	}
-	if err := b.longTexts(ctx); err != nil {
+	if err := b.bigBeside(ctx, t, files); err != nil {
+		return err
+	}
+	if err := b.longTexts(ctx, t); err != nil {
 		return fmt.Errorf("long texts: %w", err)
 	}
-	return b.bigBeside(ctx, files)
+	return nil
 }
 
 // withHouse starts a gateway with tickets that are open at both sides.
@@ -57,13 +56,11 @@ func (b *bench) withHouse(ctx context.Context, tickets int, do func(*house) erro
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	for n := 1; n <= tickets; n++ {
-		if _, err := h.itop.Console(ctx, b.say.ticket); err != nil {
-			return err
-		}
-		if err := b.post(ctx, h.face, b.fill(b.say.create, n, "")); err != nil {
-			return err
-		}
+	if err := h.enter(ctx, b.say, tickets); err != nil {
+		return err
+	}
+	if _, err := b.send(ctx, h.face, 16, upTo(tickets), func(s *sender, ticket int) error { return s.post(b.said(ticket, 0)) }); err != nil {
+		return err
 	}
 	if err := h.idle(ctx, time.Minute); err != nil {
 		return err
@@ -72,55 +69,39 @@ func (b *bench) withHouse(ctx context.Context, tickets int, do func(*house) erro
 }
 
 // bigAt sends the messages, so many at once, until all have arrived.
-func (b *bench) bigAt(ctx context.Context, files *filler, at int) error {
+func (b *bench) bigAt(ctx context.Context, t *table, files *filler, at int) error {
 	return b.withHouse(ctx, at, func(h *house) error {
-		before, err := usageOf(h.cmd.Process.Pid)
-		if err != nil {
-			return err
-		}
 		start := time.Now()
-		if err := sendAll(ctx, files, h.face, at, bigMessages); err != nil {
+		if err := files.sendAll(ctx, h.face, at, b.bigMessages); err != nil {
 			return err
 		}
 		taken := time.Since(start)
 		if err := h.idle(ctx, 5*time.Minute); err != nil {
 			return err
 		}
-		after, err := usageOf(h.cmd.Process.Pid)
+		u, err := usageOf(h.cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%d at once: peak memory %4.0f MB (%.0f MB before), %.1f messages/s accepted, %.1f/s with delivery, %v of processor time a message\n", at,
-			float64(after.peak)/1e6, float64(before.peak)/1e6, bigMessages/taken.Seconds(), bigMessages/time.Since(start).Seconds(), ((after.cpu - before.cpu) / bigMessages).Round(time.Millisecond))
-		return h.arrived(bigMessages * bigFiles)
+		var peak *goal
+		if at == 8 {
+			peak = atMost(100)
+		}
+		t.add(bigTitle, fmt.Sprintf("%d at once: gateway's memory at peak, MB", at), peak, float64(u.peak)/1e6)
+		t.add(bigTitle, fmt.Sprintf("%d at once: accepted, messages/s", at), nil, float64(b.bigMessages)/taken.Seconds())
+		return h.arrived(b.bigMessages*bigFiles, b.bigSize)
 	})
 }
 
-// sendAll sends n big messages, so many at once, each sender on a ticket of its own.
-func sendAll(ctx context.Context, files *filler, face string, at, n int) error {
-	var next atomic.Int64
-	errs := make([]error, at)
-	var wg sync.WaitGroup
-	for i := range at {
-		wg.Go(func() {
-			for next.Add(1) <= int64(n) && errs[i] == nil {
-				errs[i] = files.post(ctx, face, i+1)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// arrived checks that the partner holds so many files, each once and whole.
-func (h *house) arrived(want int) error {
+// arrived checks that the partner holds so many files of a size, each once and whole.
+func (h *house) arrived(want, size int) error {
 	seen := map[string]bool{}
 	for _, w := range h.jira.Jira.Writes() {
 		if w.Kind != "attachment" || strings.Contains(w.Detail, "(text/html, ") { // a long text
 			continue
 		}
 		m := attached.FindStringSubmatch(w.Detail)
-		if m == nil || m[2] != fmt.Sprint(bigFile) || seen[m[1]] {
+		if m == nil || m[2] != fmt.Sprint(size) || seen[m[1]] {
 			return fmt.Errorf("the partner's tool was given %q", w.Detail)
 		}
 		seen[m[1]] = true
@@ -133,17 +114,17 @@ func (h *house) arrived(want int) error {
 
 var attached = regexp.MustCompile(`: (\S+) \(.*, (\d+) bytes\)$`)
 
-// bigCPU compares the gateway's processor time for taking a message with that of
-// a server that only reads and parses it.
-func (b *bench) bigCPU(ctx context.Context, files *filler) error {
-	idle, err := noopCPU(ctx, files)
+// bigCPU compares the gateway's processor time for a message with that of a server
+// that only reads and parses it.
+func (b *bench) bigCPU(ctx context.Context, t *table, files *filler) error {
+	parse, err := b.bigNoop(ctx, t, files)
 	if err != nil {
 		return err
 	}
 	return b.withHouse(ctx, 1, func(h *house) error {
 		h.hold.Lock()
 		before, errA := usageOf(h.cmd.Process.Pid)
-		err := sendAll(ctx, files, h.face, 1, bigMessages)
+		err := files.sendAll(ctx, h.face, 1, b.bigMessages)
 		taken, errB := usageOf(h.cmd.Process.Pid)
 		h.hold.Unlock()
 		if err := errors.Join(err, errA, errB, h.idle(ctx, 5*time.Minute)); err != nil {
@@ -153,135 +134,135 @@ func (b *bench) bigCPU(ctx context.Context, files *filler) error {
 		if err != nil {
 			return err
 		}
-		each := func(d time.Duration) time.Duration { return (d / bigMessages).Round(time.Millisecond) }
-		fmt.Printf("processor time a message: no-op + parse %v; accepted %v (%.2f times that); accepted and delivered %v (%.2f)\n", each(idle),
-			each(taken.cpu-before.cpu), float64(taken.cpu-before.cpu)/float64(idle), each(all.cpu-before.cpu), float64(all.cpu-before.cpu)/float64(idle))
-		return nil
+		t.add(bigTitle, "processor time / no-op, accepted", atMost(1.5), float64(taken.cpu-before.cpu)/float64(parse))
+		t.add(bigTitle, "processor time / no-op, accepted and delivered", atMost(1.5), float64(all.cpu-before.cpu)/float64(parse))
+		return h.arrived(b.bigMessages*bigFiles, b.bigSize)
 	})
 }
 
-// longTexts sends entries of a journal that are as long as a message may be: the
-// dearest thing that a sender can say. They are accepted; the partner's tool holds
-// its answers back until the memory is read.
-func (b *bench) longTexts(ctx context.Context) error {
-	for _, at := range []int{1, 8} {
-		err := b.withHouse(ctx, at, func(h *house) error {
-			before, err := usageOf(h.cmd.Process.Pid)
+// bigNoop is the processor time that a baseline of its own takes for all messages.
+func (b *bench) bigNoop(ctx context.Context, t *table, files *filler) (took time.Duration, err error) {
+	n, err := startNoop(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+	before, errA := usageOf(n.pid)
+	errB := files.sendAll(ctx, n.url, 1, b.bigMessages)
+	after, errC := usageOf(n.pid)
+	t.add(bigTitle, "no-op + parse, 1 at once: its memory at peak, MB", nil, float64(after.peak)/1e6)
+	return after.cpu - before.cpu, errors.Join(errA, errB, errC)
+}
+
+// bigBeside has small senders write all the time, and big ones beside them in every
+// other while, each on a ticket of its own, so that the two rates of each pair are of
+// nearly the same moment. At the end all of it must have arrived.
+func (b *bench) bigBeside(ctx context.Context, t *table, files *filler) error {
+	return b.withHouse(ctx, bigSenders+besideBig, func(h *house) error {
+		var sent atomic.Int64
+		small := &crowd{n: bigSenders, do: func(i, k int) error {
+			err := b.post(ctx, h.face, b.fill(b.say.log, i+1, fmt.Sprintf("id-%d-%d ", i+1, k+1)))
+			sent.Add(1)
+			return err
+		}}
+		small.begin()
+		rate := func(while func()) (perSecond, seconds float64) {
+			start, before := time.Now(), sent.Load()
+			while()
+			seconds = time.Since(start).Seconds()
+			return float64(sent.Load()-before) / seconds, seconds
+		}
+		large := 0
+		for range besidePairs {
+			alone, _ := rate(func() { time.Sleep(b.beside) })
+			big := &crowd{n: besideBig, do: func(i, _ int) error { return files.post(ctx, h.face, bigSenders+i+1) }}
+			var err error
+			both, seconds := rate(func() { big.begin(); time.Sleep(b.beside); err = big.end() })
 			if err != nil {
-				return err
+				return errors.Join(err, small.end())
 			}
-			one := *b
-			one.size = 10_200_000 / 28 * 27 // é is two bytes
-			h.hold.Lock()
-			errs := make([]error, at)
-			var wg sync.WaitGroup
-			start := time.Now()
-			for i := range at {
-				wg.Go(func() { errs[i] = one.post(ctx, h.face, one.fill(one.say.log, i+1, fmt.Sprintf("id-%d-1 ", i+1))) })
-			}
-			wg.Wait()
-			took := time.Since(start)
-			taken, err := usageOf(h.cmd.Process.Pid)
-			h.hold.Unlock()
-			if err := errors.Join(append(errs, err, h.idle(ctx, 5*time.Minute))...); err != nil {
-				return err
-			}
-			all, err := usageOf(h.cmd.Process.Pid)
-			fmt.Printf("%d texts of 10 MB at once: peak memory %.0f MB accepted, %.0f MB delivered too (%.0f MB before), %v\n", at, float64(taken.peak)/1e6, float64(all.peak)/1e6, float64(before.peak)/1e6, took.Round(time.Millisecond))
+			large += big.done()
+			t.add(besideTitle, "small: rate / rate alone", atLeast(2.0/3), both/alone)
+			t.add(besideTitle, "small alone, messages/s", nil, alone)
+			t.add(besideTitle, "big, messages/s", nil, float64(big.done())/seconds)
+		}
+		if err := errors.Join(small.end(), h.idle(ctx, 5*time.Minute)); err != nil {
 			return err
+		}
+		return errors.Join(h.arrived(large*bigFiles, b.bigSize), journals(h.jira.Jira.Writes(), small.counts))
+	})
+}
+
+// crowd is so many senders that do one thing after the other until the end.
+type crowd struct {
+	n      int
+	do     func(sender, i int) error
+	counts []int // of what each has done
+	errs   []error
+	over   atomic.Bool
+	all    sync.WaitGroup
+}
+
+func (c *crowd) begin() {
+	c.counts, c.errs = make([]int, c.n), make([]error, c.n)
+	for i := range c.n {
+		c.all.Go(func() {
+			for !c.over.Load() && c.errs[i] == nil {
+				c.errs[i] = c.do(i, c.counts[i])
+				c.counts[i]++
+			}
 		})
+	}
+}
+
+// end waits until all have done what they had begun.
+func (c *crowd) end() error {
+	c.over.Store(true)
+	c.all.Wait()
+	return errors.Join(c.errs...)
+}
+
+func (c *crowd) done() (n int) {
+	for _, one := range c.counts {
+		n += one
+	}
+	return n
+}
+
+// longTexts sends entries of a journal that are as long as they may be to arrive
+// whole, as a file: the dearest thing that a sender can say. The partner's tool holds
+// its answers back until all are accepted.
+func (b *bench) longTexts(ctx context.Context, t *table) error {
+	return b.withHouse(ctx, longTexts, func(h *house) error {
+		one := *b
+		one.size = bigFiles * b.bigSize
+		h.hold.Lock()
+		errs := make([]error, longTexts)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { errs[i] = one.post(ctx, h.face, one.fill(one.say.log, i+1, fmt.Sprintf("id-%d-1 ", i+1))) })
+		}
+		wg.Wait()
+		h.hold.Unlock()
+		if err := errors.Join(append(errs, h.idle(ctx, 5*time.Minute))...); err != nil {
+			return err
+		}
+		u, err := usageOf(h.cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// noopEnv is set in a process that shall be the baseline for big messages.
-const noopEnv = "PASSERELLE_BENCH_NOOP"
-
-// runNoop serves the baseline, says where, and ends with its standard input.
-func runNoop() error {
-	u, stop, err := trial.Serve("127.0.0.1:0", http.HandlerFunc(noopHandler))
-	if err != nil {
-		return err
-	}
-	fmt.Println(u)
-	_, _ = io.Copy(io.Discard, os.Stdin) // ends when our parent lets go
-	return stop()
-}
-
-// noopCPU is the processor time that the baseline takes for all messages.
-func noopCPU(ctx context.Context, files *filler) (took time.Duration, err error) {
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), noopEnv+"=1")
-	cmd.Stderr = os.Stderr
-	in, errA := cmd.StdinPipe()
-	out, errB := cmd.StdoutPipe()
-	if err := errors.Join(errA, errB, cmd.Start()); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, in.Close(), cmd.Wait()) }()
-	var at string
-	if _, err := fmt.Fscan(out, &at); err != nil {
-		return 0, err
-	}
-	before, err := usageOf(cmd.Process.Pid)
-	if err != nil {
-		return 0, err
-	}
-	if err := sendAll(ctx, files, at, 1, bigMessages); err != nil {
-		return 0, err
-	}
-	after, err := usageOf(cmd.Process.Pid)
-	fmt.Printf("no-op + parse, a process of its own: peak memory %.0f MB at 1 at once\n", float64(after.peak)/1e6)
-	return after.cpu - before.cpu, err
-}
-
-// bigBeside measures small senders alone, and beside big ones.
-func (b *bench) bigBeside(ctx context.Context, files *filler) error {
-	var alone float64
-	for _, big := range []int{0, 1, 8} {
-		err := b.withHouse(ctx, bigTickets+big, func(h *house) error {
-			rate, sent, err := b.beside(ctx, files, h, big)
-			if big == 0 {
-				alone = rate
+		t.add(bigTitle, fmt.Sprintf("%d texts of %.1f MB at once: gateway's memory at peak, MB", longTexts, float64(one.size)/1e6), nil, float64(u.peak)/1e6)
+		files := 0
+		for _, w := range h.jira.Jira.Writes() {
+			if w.Kind == "attachment" {
+				files++
 			}
-			if err == nil {
-				fmt.Printf("%d small senders beside %d big ones: %.0f messages/s (%.2f of alone), %.1f big messages/s\n", bigTickets, big, rate, rate/alone, sent)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("small senders beside %d big ones: %w", big, err)
 		}
-	}
-	return nil
-}
-
-// besideFor is how long small senders are measured.
-const besideFor = 8 * time.Second
-
-func (b *bench) beside(ctx context.Context, files *filler, h *house, big int) (small, large float64, err error) {
-	var n, sent atomic.Int64
-	end := time.Now().Add(besideFor)
-	errs := make([]error, bigTickets+big)
-	var wg sync.WaitGroup
-	for i := range bigTickets + big {
-		wg.Go(func() {
-			for k := 1; time.Now().Before(end) && errs[i] == nil; k++ {
-				if i < bigTickets {
-					errs[i] = b.post(ctx, h.face, b.fill(b.say.log, i+1, fmt.Sprintf("id-%d-%d ", i+1, k)))
-					n.Add(1)
-				} else {
-					errs[i] = files.post(ctx, h.face, i+1)
-					sent.Add(1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return float64(n.Load()) / besideFor.Seconds(), float64(sent.Load()) / besideFor.Seconds(), errors.Join(errs...)
+		if files != longTexts {
+			return fmt.Errorf("%d texts arrived as files, %d were sent", files, longTexts)
+		}
+		return nil
+	})
 }
 
 // filler makes big messages. Each is another, though all share their text: no
@@ -294,13 +275,12 @@ type filler struct {
 // unlike is how many bytes of a file are its own.
 const unlike = 9
 
-func newFiller() *filler {
-	b := make([]byte, bigFile-unlike)
+// newFiller makes messages whose files have so many bytes, a multiple of three.
+func newFiller(size int) *filler {
+	b := make([]byte, size-unlike)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
 	return &filler{text: url.QueryEscape(strings.ReplaceAll(base64.StdEncoding.EncodeToString(b), "/", `\/`))}
 }
-
-func (f *filler) size() int { return bigFiles * len(f.text) }
 
 // body is a form with a message of its own on a ticket, and its size in bytes.
 func (f *filler) body(ticket int) (io.Reader, int64) {
@@ -319,7 +299,7 @@ func (f *filler) body(ticket int) (io.Reader, int64) {
 	return io.MultiReader(parts...), int64(size)
 }
 
-// post sends one message, and again as long as it is told to come later.
+// post sends one message.
 func (f *filler) post(ctx context.Context, face string, ticket int) error {
 	body, size := f.body(ticket)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, face, body)
@@ -327,16 +307,21 @@ func (f *filler) post(ctx context.Context, face string, ticket int) error {
 		return err
 	}
 	req.ContentLength = size
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Auth-Token", token)
-	res, err := client.Do(req)
-	if err != nil {
-		return err
+	return acknowledged(req)
+}
+
+// sendAll sends n messages, so many at once, each sender on a ticket of its own.
+func (f *filler) sendAll(ctx context.Context, face string, at, n int) error {
+	var next atomic.Int64
+	errs := make([]error, at)
+	var wg sync.WaitGroup
+	for i := range at {
+		wg.Go(func() {
+			for next.Add(1) <= int64(n) && errs[i] == nil {
+				errs[i] = f.post(ctx, face, i+1)
+			}
+		})
 	}
-	defer res.Body.Close()
-	var said struct{ Code *int }
-	if b, err := io.ReadAll(res.Body); err != nil || json.Unmarshal(b, &said) != nil || said.Code == nil || *said.Code != 0 {
-		return fmt.Errorf("%s: %s %w", res.Status, b, err)
-	}
-	return nil
+	wg.Wait()
+	return errors.Join(errs...)
 }

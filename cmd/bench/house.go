@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,18 +27,27 @@ import (
 // house is the gateway as a process of its own, so that its memory and its
 // processor time are nobody else's, between two simulated tools in this one.
 type house struct {
-	dir           string // of its own: the program, its configuration, secrets and data
+	dir           string // of its own: configuration, secrets and data
 	stage         *trial.Stage
 	itop, jira    *trial.Tool
-	public, admin string       // URLs, without a path
-	face          string       // where the requester's tool posts
-	hold          sync.RWMutex // locked, the partner's tool answers nobody
+	public, admin string // URLs, without a path
+	face          string // where the requester's tool posts
+	hook          string // below which the partner's tool posts
 	cmd           *exec.Cmd
 	stops         []func() error
+
+	tickets  int                 // that the requester's tool holds
+	hold     sync.RWMutex        // locked, the partner's tool answers nobody
+	way      atomic.Pointer[way] // to the partner's tool; nil: straight
+	asked    atomic.Int64        // requests to the partner's tool
+	answered atomic.Int64        // when a tool last answered, in nanoseconds since 1970
 }
 
-// openHouse builds the gateway, starts it on a contract with extra top-level
-// keys of its configuration, and waits until it listens.
+// inFlight is how many messages to the partner's tool are in flight at most.
+const inFlight = 8
+
+// openHouse starts the gateway on a contract with extra top-level keys of its
+// configuration, and waits until it takes and delivers.
 func openHouse(ctx context.Context, contract, dir string, extra map[string]any) (*house, error) {
 	h := &house{}
 	if err := h.furnish(ctx, contract, dir, extra); err != nil {
@@ -63,14 +73,12 @@ func (h *house) furnish(ctx context.Context, contract, dir string, extra map[str
 	if err := h.configure(contract, extra); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(h.dir, "gateway"), "passerelle/cmd/gateway").CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, out)
-	}
 	if err := h.start(); err != nil {
 		return err
 	}
-	h.face = h.public + "/" + filepath.Base(filepath.Dir(contract)) + "/requester/" + adapters.RESTPath
-	return nil
+	name := "/" + filepath.Base(filepath.Dir(contract))
+	h.face, h.hook = h.public+name+"/requester/"+adapters.RESTPath, h.public+name+"/partner"
+	return h.ready(ctx)
 }
 
 // open serves one side's tool.
@@ -82,9 +90,17 @@ func (h *house) open(side passerelle.Side) (*trial.Tool, error) {
 	h.stops = append(h.stops, func() error { t.Close(); return nil })
 	var stop func() error
 	if t.URL, stop, err = trial.Serve("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if side == passerelle.Partner {
-			h.hold.RLock()
-			defer h.hold.RUnlock()
+		defer func() { h.answered.Store(time.Now().UnixNano()) }()
+		if side == passerelle.Requester {
+			t.ServeHTTP(w, r)
+			return
+		}
+		h.hold.RLock()
+		defer h.hold.RUnlock()
+		h.asked.Add(1)
+		if way := h.way.Load(); way != nil {
+			(*way)(t, w, r)
+			return
 		}
 		t.ServeHTTP(w, r)
 	})); err == nil {
@@ -111,7 +127,7 @@ func (h *house) configure(contract string, extra map[string]any) error {
 	if err != nil {
 		return err
 	}
-	partner.Workers = 8
+	partner.Workers = inFlight
 	name := filepath.Join(filepath.Base(filepath.Dir(contract)), filepath.Base(contract))
 	c := map[string]any{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "data": filepath.Join(h.dir, "data"), "contracts": filepath.Dir(filepath.Dir(contract)), "log": "error", "sweep": map[string]string{"every": "0s"},
 		"links": []map[string]any{{"contract": name, "requester": requester, "partner": partner}}}
@@ -127,7 +143,12 @@ func (h *house) configure(contract string, extra map[string]any) error {
 
 // start runs the gateway and learns its addresses from its first line.
 func (h *house) start() error {
-	h.cmd = exec.Command(filepath.Join(h.dir, "gateway"), "serve", "--config", filepath.Join(h.dir, "gateway.yaml"))
+	program, err := gatewayProgram()
+	if err != nil {
+		return err
+	}
+	h.cmd = exec.Command(program, "serve", "--config", filepath.Join(h.dir, "gateway.yaml"))
+	h.cmd.Env = append(os.Environ(), profileEnv+"="+profile)
 	h.cmd.Stderr = os.Stderr
 	out, err := h.cmd.StdoutPipe()
 	if err != nil {
@@ -137,10 +158,13 @@ func (h *house) start() error {
 		return err
 	}
 	h.stops = append(h.stops, func() error {
+		err := profiled(h.cmd.Process)
 		_ = h.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		return h.cmd.Wait()
+		return errors.Join(err, h.cmd.Wait())
 	})
+	late := time.AfterFunc(time.Minute, func() { _ = h.cmd.Process.Kill() }) // it may have ended
 	line, err := bufio.NewReader(out).ReadString('\n')
+	late.Stop()
 	var public, admin string
 	if _, bad := fmt.Sscanf(line, "listening on %s admin on %s", &public, &admin); bad != nil {
 		return fmt.Errorf("the gateway does not start: %q, %w", line, errors.Join(err, bad))
@@ -149,8 +173,22 @@ func (h *house) start() error {
 	return nil
 }
 
+// ready waits until the gateway takes and delivers.
+func (h *house) ready(ctx context.Context) error {
+	said := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		status, body, err := h.get(ctx, "/readyz")
+		if err != nil || status == http.StatusOK {
+			return err
+		}
+		said = body
+	}
+	return fmt.Errorf("the gateway is not ready: %s", said)
+}
+
 // close stops all of it and removes its folder.
 func (h *house) close() error {
+	client.CloseIdleConnections() // the gateway waits a while for one that has asked nothing yet
 	var errs []error
 	for i := len(h.stops) - 1; i >= 0; i-- {
 		errs = append(errs, h.stops[i]())
@@ -193,21 +231,12 @@ func usageOf(pid int) (u usage, err error) {
 
 // metrics reads the gateway's metrics, by name and labels as they are written.
 func (h *house) metrics(ctx context.Context) (map[string]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.admin+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
+	_, text, err := h.get(ctx, "/metrics")
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]float64{}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(text) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
 		if ok {
 			name += "}"
@@ -221,10 +250,26 @@ func (h *house) metrics(ctx context.Context) (map[string]float64, error) {
 	return all, nil
 }
 
-// idle waits until nothing is left to be told, with what is parked as an error.
+// get asks the gateway's own address.
+func (h *house) get(ctx context.Context, path string) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.admin+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// idle waits until nothing is left to be told, with what is parked as an error. It
+// asks the less often the more is left, for the asking is work of the gateway too.
 func (h *house) idle(ctx context.Context, within time.Duration) error {
 	left := 0.0
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(min(max(20*time.Millisecond, time.Duration(left)*time.Millisecond/2), time.Second/2)) {
 		all, err := h.metrics(ctx)
 		if err != nil {
 			return err

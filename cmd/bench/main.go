@@ -1,16 +1,21 @@
-// Bench measures how many events a second the gateway accepts and delivers, as
-// ratios to baselines that run in turn in the same process on the same disk,
-// so that a noisy machine spoils both alike. Every figure is checked: each
-// message carries an id, and the receiving tool must hold each once, in order.
+// Bench measures how many events a second the gateway accepts and delivers, what
+// that costs, and how far it is from its goals, as one table of ratios to
+// baselines that run in turn on the same disk, so that a noisy machine spoils both
+// alike. The gateway and the server that it is compared with are processes of
+// their own; the senders and the simulated tools are in this one. Every figure is
+// checked: each message carries an id, and the receiving tool must hold each once,
+// in order.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"runtime/pprof"
-	"slices"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"passerelle/internal/cluster"
@@ -23,32 +28,21 @@ func main() {
 		return
 	}
 	cluster.RunNode()
-	b := &bench{}
-	big := flag.Bool("big", false, "measure big messages against a gateway that is a process of its own, instead")
-	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each runs every measure once, in turn")
-	flag.IntVar(&b.tickets, "tickets", 64, "tickets a round")
-	flag.IntVar(&b.logs, "logs", 7, "journal updates a ticket, after its create")
-	flag.IntVar(&b.senders, "senders", 16, "concurrent senders")
-	flag.IntVar(&b.size, "size", 2048, "bytes of a message, about")
-	flag.IntVar(&b.large, "large", intake.DefaultLarge(), "of -big: limits.large of the gateway")
+	b := standard()
 	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out; its demo/bench holds the messages")
-	flag.StringVar(&b.dir, "dir", "", "folder for the database, on the disk to measure; default a temporary one")
-	flag.BoolVar(&b.shared, "nats", true, "the same load on NATS servers too, beside bolt")
-	profile := flag.String("cpuprofile", "", "file for a CPU profile of all of it; default none")
+	flag.StringVar(&b.dir, "dir", "", "folder for the databases, on the disk to measure; default a temporary one")
+	flag.IntVar(&b.rounds, "rounds", b.rounds, "rounds of the load and of the store; each runs every measure once, in turn")
+	flag.IntVar(&b.bigRounds, "big", b.bigRounds, "rounds of big messages; 0 is none")
+	flag.IntVar(&b.natsRounds, "nats", b.natsRounds, "rounds of the load on NATS servers, beside bolt; 0 is none")
+	flag.DurationVar(&b.span, "span", b.span, "how long the senders post in each measure of the load, about")
+	flag.IntVar(&b.logs, "logs", b.logs, "journal updates a ticket, between its create and its closing")
+	flag.IntVar(&b.size, "size", b.size, "bytes of a message, about")
+	flag.IntVar(&b.large, "large", b.large, "limits.large of the gateway, for big messages")
+	flag.StringVar(&profile, "cpuprofile", "", "file for a CPU profile of the gateway, the last one of the run: with -big 0 -nats 0 that of the last round")
 	flag.Parse()
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err == nil {
-			err = pprof.StartCPUProfile(f)
-		}
-		exit(err)
-		defer pprof.StopCPUProfile()
-	}
-	if *big {
-		exit(b.runBig(context.Background()))
-		return
-	}
-	exit(b.run(context.Background()))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(errors.Join(b.run(ctx, os.Stdout, os.Stderr), removeGateway()))
 }
 
 // exit ends the program where something went wrong.
@@ -59,68 +53,63 @@ func exit(err error) {
 	}
 }
 
-// series is one measure over the rounds.
-type series struct {
-	name   string
-	values []float64
+// bench is the sizes of a run.
+type bench struct {
+	contract, dir                 string
+	rounds, bigRounds, natsRounds int
+	logs, size                    int
+	span                          time.Duration   // that senders post, about
+	shares                        map[int]float64 // accepted / no-op, as last measured, by senders
+	still                         time.Duration   // that a baseline or the store is measured
+	syncs                         int             // of a raw file, to know what one takes
+	large                         int
+	bigMessages                   int           // of a measure
+	bigSize                       int           // bytes of one of its files
+	beside                        time.Duration // of each while of small senders, alone or beside big ones
+	kinds                         []*shared     // of NATS servers
+	say                           messages
 }
 
-func (s *series) add(v float64) { s.values = append(s.values, v) }
-
-func (s *series) median() float64 {
-	v := slices.Sorted(slices.Values(s.values))
-	return v[len(v)/2]
+// standard are the sizes of make bench: about five minutes on two cores.
+func standard() *bench {
+	return &bench{rounds: 5, bigRounds: 1, natsRounds: 1, span: 1500 * time.Millisecond, shares: map[int]float64{}, logs: 7, size: 2048, still: time.Second, syncs: 200,
+		large: intake.DefaultLarge(), bigMessages: 16, bigSize: bigFile, beside: time.Second, kinds: sharedKinds()}
 }
 
-func (s *series) String() string {
-	return fmt.Sprintf("%-44s %10.2f   (%.2f … %.2f)", s.name, s.median(), slices.Min(s.values), slices.Max(s.values))
-}
-
-// run runs all rounds and prints the table.
-func (b *bench) run(ctx context.Context) (err error) {
+// run measures all of it, tells where it is, and prints the table.
+func (b *bench) run(ctx context.Context, out, progress io.Writer) (err error) {
 	if b.say, err = readMessages(b.contract); err != nil {
 		return err
 	}
-	noop := &series{name: "no-op + parse, requests/s"}
-	sync := &series{name: "raw store: fdatasync of 4 KB appends/s"}
-	accept := &series{name: "accepted, events/s"}
-	deliver := &series{name: "delivered, events/s (to the simulated Jira)"}
-	acceptRatio := &series{name: "accepted / no-op"}
-	deliverRatio := &series{name: "delivered / accepted"}
-	perSync := &series{name: "accepted per raw fdatasync"}
 	start := time.Now()
-	for range b.rounds {
-		n, err := b.noop(ctx)
-		if err != nil {
-			return fmt.Errorf("no-op: %w", err)
+	t := &table{}
+	disk, err := b.rawSync()
+	if err != nil {
+		return err
+	}
+	base, err := startNoop(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.stop()) }()
+	for _, part := range []struct {
+		name   string
+		rounds int
+		round  func(context.Context, *table, *noop) error
+	}{{"load and store", b.rounds, b.loadRound}, {"big messages", b.bigRounds, b.bigRound}} {
+		for i := range part.rounds {
+			fmt.Fprintf(progress, "bench: %s, round %d of %d (%v)\n", part.name, i+1, part.rounds, time.Since(start).Round(time.Second))
+			if err := part.round(ctx, t, base); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
 		}
-		s, err := b.rawSync()
-		if err != nil {
-			return fmt.Errorf("raw store: %w", err)
+	}
+	if b.natsRounds > 0 {
+		fmt.Fprintf(progress, "bench: NATS (%v)\n", time.Since(start).Round(time.Second))
+		if err := b.sharedRounds(ctx, t, base); err != nil {
+			return err
 		}
-		a, d, err := b.gateway(ctx, openBolt)
-		if err != nil {
-			return fmt.Errorf("gateway: %w", err)
-		}
-		noop.add(n)
-		sync.add(s)
-		accept.add(a)
-		deliver.add(d)
-		acceptRatio.add(a / n)
-		deliverRatio.add(d / a)
-		perSync.add(a / s)
 	}
-	fmt.Printf("%d rounds × %d tickets × (1 create + %d journal updates), about %d bytes each, %d senders; median (min … max); %v in all\n",
-		b.rounds, b.tickets, b.logs, b.size, b.senders, time.Since(start).Round(time.Second))
-	for _, s := range []*series{noop, sync, accept, acceptRatio, perSync, deliver, deliverRatio} {
-		fmt.Println(s)
-	}
-	if !b.shared {
-		return nil
-	}
-	all, err := b.sharedRounds(ctx)
-	for _, s := range all {
-		fmt.Println(s)
-	}
-	return err
+	fmt.Fprintln(out, b.header(disk, time.Since(start)))
+	return t.write(out)
 }

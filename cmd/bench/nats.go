@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
-	"time"
 
 	"passerelle/internal/cluster"
-	"passerelle/outbox"
 )
 
 // shared is a kind of store on NATS servers that are processes of their own.
@@ -47,53 +45,61 @@ func (s *shared) stop() error {
 	return errors.Join(err, os.RemoveAll(s.plan.Dir))
 }
 
-// open makes a fresh store.
-func (s *shared) open(dir string) (outbox.Store, error) {
+// outbox is what gateway.yaml says of a fresh store.
+func (s *shared) outbox() map[string]any {
 	s.streams++
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return outbox.OpenNATS(ctx, outbox.NATSOptions{URLs: s.URLs(), Stream: fmt.Sprintf("bench-%d", s.streams), Replicas: s.plan.Nodes, Dir: filepath.Join(dir, "replica")})
+	return map[string]any{"outbox": map[string]any{"kind": "nats", "urls": s.URLs(), "stream": fmt.Sprintf("bench-%d", s.streams), "replicas": s.plan.Nodes, "name": "bench"}}
 }
 
-func openBolt(dir string) (outbox.Store, error) { return outbox.OpenBolt(filepath.Join(dir, "data")) }
+const natsTitle = "A store on NATS servers beside bolt, one gateway, 64 senders"
 
 // sharedRounds compares the same load on each kind of shared store with bolt, in
-// turn.
-func (b *bench) sharedRounds(ctx context.Context) (out []*series, err error) {
-	kinds := sharedKinds()
+// turn. The servers run only while they are compared.
+func (b *bench) sharedRounds(ctx context.Context, t *table, base *noop) (err error) {
 	defer func() {
-		for _, k := range kinds {
+		for _, k := range b.kinds {
 			err = errors.Join(err, k.stop())
 		}
 	}()
-	bolt := &series{name: "accepted on bolt, events/s"}
-	boltAll := &series{name: "delivered on bolt, events/s"}
-	accepted, delivered := map[*shared]*series{}, map[*shared]*series{}
-	for _, k := range kinds {
+	for _, k := range b.kinds {
 		if err := k.start(b.dir); err != nil {
-			return nil, err
+			return fmt.Errorf("NATS, %s: %w", k.name, err)
 		}
-		accepted[k], delivered[k] = &series{name: "accepted on NATS, " + k.name + " / bolt"}, &series{name: "delivered on NATS, " + k.name + " / bolt"}
 	}
-	for range b.rounds {
-		a, d, err := b.gateway(ctx, openBolt)
+	for range b.natsRounds {
+		parsed, _, err := b.measureNoop(ctx, base, 64)
 		if err != nil {
-			return nil, fmt.Errorf("bolt: %w", err)
+			return fmt.Errorf("no-op: %w", err)
 		}
-		bolt.add(a)
-		boltAll.add(d)
-		for _, k := range kinds {
-			na, nd, err := b.gateway(ctx, k.open)
+		p := b.fitting(64, parsed)
+		bolt, err := b.fresh(ctx, p, nil)
+		if err != nil {
+			return fmt.Errorf("bolt: %w", err)
+		}
+		t.add(natsTitle, "bolt: accepted, events/s", nil, bolt.rate())
+		t.add(natsTitle, "bolt: delivered, events/s", nil, bolt.delivered())
+		for _, k := range b.kinds {
+			f, err := b.fresh(ctx, p, k.outbox())
 			if err != nil {
-				return nil, fmt.Errorf("NATS, %s: %w", k.name, err)
+				return fmt.Errorf("NATS, %s: %w", k.name, err)
 			}
-			accepted[k].add(na / a)
-			delivered[k].add(nd / d)
+			t.add(natsTitle, k.name+": accepted / bolt", nil, f.rate()/bolt.rate())
+			t.add(natsTitle, k.name+": delivered / bolt", nil, f.delivered()/bolt.delivered())
+			t.add(natsTitle, k.name+": accept p99 / bolt", nil, f.load.at(0.99)/bolt.load.at(0.99))
+			t.add(natsTitle, k.name+": processor time of the gateway an event / bolt", nil, float64(f.cpu)/float64(bolt.cpu))
 		}
 	}
-	out = []*series{bolt, boltAll}
-	for _, k := range kinds {
-		out = append(out, accepted[k], delivered[k])
+	return nil
+}
+
+// fresh measures a gateway of its own, on a store of its own.
+func (b *bench) fresh(ctx context.Context, p point, extra map[string]any) (f *figures, err error) {
+	conf := maps.Clone(quick)
+	maps.Copy(conf, extra)
+	h, err := openHouse(ctx, b.contract, b.dir, conf)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	defer func() { err = errors.Join(err, h.close()) }()
+	return b.measure(ctx, h, p)
 }

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,7 +148,7 @@ func (s *soak) insist(post func() error) {
 
 // large sends big messages with attachments and long texts, on the last ticket.
 func (s *soak) large() {
-	f, long := newFiller(), *s.bench
+	f, long := newFiller(bigFile), *s.bench
 	long.size = 300_000
 	for i := 0; time.Now().Before(s.end) && !s.t.Failed(); i++ {
 		s.insist(func() error { return f.post(s.ctx, s.face, soakTickets+1) })
@@ -342,7 +341,7 @@ func (s *soak) judge(all []sample, before float64) {
 		s.t.Fatal(err)
 	}
 	s.t.Logf("%v journal entries, %d files; %d answers said to come again", s.logs[1:], s.files.Load(), s.later.Load())
-	if err := errors.Join(s.arrived(int(s.files.Load())), s.inOrder()); err != nil {
+	if err := errors.Join(s.arrived(int(s.files.Load()), bigFile), journals(s.jira.Jira.Writes(), s.logs[1:])); err != nil {
 		s.t.Error(err)
 	}
 	client.CloseIdleConnections()
@@ -366,26 +365,4 @@ func halves(all []sample, of func(sample) float64) (out [2]float64) {
 		out[i] = v[len(v)/2]
 	}
 	return out
-}
-
-var numbered = regexp.MustCompile(`id-(\d+)-(\d+) `)
-
-// inOrder checks that the partner was told each entry once, in order.
-func (s *soak) inOrder() error {
-	var last [soakTickets + 1]int
-	for _, w := range s.jira.Jira.Writes() {
-		m := numbered.FindStringSubmatch(w.Detail)
-		if w.Kind != "comment" || m == nil {
-			continue
-		}
-		n, _ := strconv.Atoi(m[1])
-		i, _ := strconv.Atoi(m[2])
-		if last[n]++; last[n] != i {
-			return fmt.Errorf("ticket %d: entry %d came where %d belongs", n, i, last[n])
-		}
-	}
-	if last != s.logs {
-		return fmt.Errorf("told: %v, acknowledged: %v", last, s.logs)
-	}
-	return nil
 }
