@@ -217,7 +217,7 @@ func (t *boltTx) bucket(name bucket) *bbolt.Bucket {
 		panic(fmt.Sprintf("table %s is missing", name))
 	}
 	switch name { // these grow at their end: fill their pages
-	case entryBucket, eventBucket, linkBucket:
+	case entryBucket, eventBucket, linkBucket, keyBucket, nameBucket:
 		b.FillPercent = 0.9
 	}
 	if t.open == nil {
@@ -243,6 +243,9 @@ func (t *boltTx) get(b bucket, key []byte) []byte {
 
 func (t *boltTx) put(b bucket, key, value []byte) {
 	t.n++
+	if b == eventBucket { // it is written again by a purge alone, and shorter: bbolt joins pages only where a key was deleted
+		t.fail(t.bucket(b).Delete(key))
+	}
 	t.fail(t.bucket(b).Put(key, t.seal(key, value)))
 }
 
@@ -287,4 +290,19 @@ func (t *boltTx) unseal(b bucket, key, raw []byte) []byte {
 
 func (b *bolt) sum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, b.polys), b.polys, value)
+}
+
+// size is the length of the file, in bytes; 0 where it is not there any more.
+func (b *bolt) size() int64 {
+	info, err := os.Stat(b.path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// unused is how many bytes of the file hold nothing, as of the last commit.
+func (b *bolt) unused() int64 {
+	s := b.db.Stats()
+	return int64(s.FreePageN+s.PendingPageN) * int64(b.db.Info().PageSize)
 }

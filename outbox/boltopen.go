@@ -220,7 +220,7 @@ func (b *bolt) check(file *os.File) error {
 
 // later are the tables that databases had not at first. They came without a new
 // schema, as a program that does not know them loses nothing by it.
-var later = []bucket{keptBucket, leadBucket, restBucket}
+var later = []bucket{keptBucket, leadBucket, restBucket, openBucket}
 
 // addLater makes those that the database has not yet.
 func (b *bolt) addLater() error {

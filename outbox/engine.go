@@ -24,11 +24,7 @@ type engine struct {
 // open reads what is not final into memory, and starts the committer.
 func open(kv backend, bytes shelf) (*engine, error) {
 	s := &engine{kv: kv, queue: newLanes(), looks: newLanes(), files: newSpool(bytes, kv.doubtful)}
-	me := ""
-	err := s.recover()
-	if r, ok := kv.(*replicated); ok {
-		me, err = r.me, r.tell(s.hear, s.remember)
-	}
+	me, err := s.recover()
 	if err != nil {
 		return nil, errors.Join(err, kv.close())
 	}
@@ -36,19 +32,26 @@ func open(kv backend, bytes shelf) (*engine, error) {
 	return s, nil
 }
 
-// recover takes back the loans that a crash cut short, and rebuilds memory. Where
-// several gateways share the store, a loan may be another's: see Lead.
-func (s *engine) recover() error {
-	if _, shared := s.kv.(*replicated); shared {
-		return nil
-	}
-	if err := s.kv.update(recallLoans, func() {}); err != nil && !errors.Is(err, errNothing) {
-		return err
+// recover takes back the loans that a crash cut short, makes the indexes that an
+// older program did not keep, and rebuilds memory. It returns the name of this
+// gateway where several share the store: there a loan may be another's, see Lead.
+func (s *engine) recover() (me string, err error) {
+	r, shared := s.kv.(*replicated)
+	if !shared {
+		if err := s.kv.update(recallLoans, func() {}); err != nil && !errors.Is(err, errNothing) {
+			return "", err
+		}
 	}
 	if err := indexRest(s.kv); err != nil {
-		return err
+		return "", err
 	}
-	return s.remember(s.kv)
+	if err := indexOpen(s.kv); err != nil {
+		return "", err
+	}
+	if shared {
+		return r.me, r.tell(s.hear, s.remember)
+	}
+	return "", s.remember(s.kv)
 }
 
 // remember reads what is not final into memory.

@@ -36,7 +36,7 @@ const (
 
 func buckets() []bucket {
 	return []bucket{metaBucket, linkBucket, keyBucket, nameBucket, entryBucket, eventBucket,
-		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket, leadBucket, restBucket}
+		storyBucket, queueBucket, fileBucket, lookBucket, keptBucket, leadBucket, restBucket, openBucket}
 }
 
 // reader reads ordered tables as they were at one moment. What it returns is

@@ -145,6 +145,7 @@ func (t *tx) saveLink(l, old *passerelle.Link) {
 	n := linkNumber(l.ID)
 	save(t, linkBucket, numberKey(n), l)
 	t.rest(l, old)
+	t.list(l)
 	if old != nil && old.Own == l.Own && old.Requester == l.Requester && old.Partner == l.Partner {
 		return // the common case
 	}

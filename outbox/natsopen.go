@@ -84,7 +84,11 @@ func OpenNATS(ctx context.Context, o NATSOptions) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open: %w", err)
 	}
+	giveUp := context.AfterFunc(ctx, b.hurry) // it may have to commit
 	s, err := open(b, shelf)
+	if !giveUp() && err == nil {
+		err = errors.Join(ctx.Err(), s.Close())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open: %w", err)
 	}

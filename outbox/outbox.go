@@ -192,6 +192,10 @@ type Stats struct {
 	// Led are the contracts that this gateway leads, nil for all: of the others it
 	// lends nothing, whatever is due.
 	Led map[string]bool
+	// Size is the length of the database file, or of this gateway's replica, and
+	// Unused what of it holds nothing, both in bytes; 0 for a store in memory. Every
+	// commit writes the list of unused pages: a long one makes it slow.
+	Size, Unused int64
 	// Rejected counts the commits that had to be decided again because another
 	// gateway's came first.
 	Rejected int
@@ -238,7 +242,11 @@ type Store interface {
 	// Entry returns one entry; passerelle.ErrNotFound if there is none.
 	Entry(ctx context.Context, id uint64) (*Entry, error)
 	Entries(ctx context.Context, q Query) iter.Seq2[*Entry, error]
+	// Links are all links, the oldest first. OpenLinks are those of a contract that
+	// are neither new nor closed, at a cost that is theirs alone, however many are
+	// over. Both read as they go.
 	Links(ctx context.Context) iter.Seq2[*passerelle.Link, error]
+	OpenLinks(ctx context.Context, contract string) iter.Seq2[*passerelle.Link, error]
 	// Retry puts a parked entry back in its lane; Drop makes it final unsent.
 	// Both open the lane, and record who decided and why. An entry that is not
 	// parked is refused, but a waiting one may be retried at once.

@@ -351,26 +351,28 @@ const indexedKey = "rest"
 // indexRest makes the index in a store that an older program wrote: a link rests
 // from its last change of state on. A store without links has nothing to index.
 func indexRest(kv backend) error {
-	for after, more := uint64(0), true; more; {
+	for after, next, more := uint64(0), uint64(0), true; more; after = next {
 		err := kv.update(func(w writer) error {
 			if w.get(metaBucket, []byte(indexedKey)) != nil {
 				more = false
 				return cmp.Or(w.err(), errNothing)
 			}
-			found, last, err := linkPage(w, after)
+			found, err := linksAfter(w, after, indexStep)
 			if err != nil {
 				return err
 			}
 			t := &tx{writer: w}
 			for _, l := range found {
-				if n := linkNumber(l.ID); AtRest(l.State) && w.get(restBucket, restOf(n)) == nil {
+				if n := linkNumber(l.ID); AtRest(l.State) && l.Purged.IsZero() && w.get(restBucket, restOf(n)) == nil {
 					t.restSince(n, l.Moved)
 				}
 			}
-			if after = last; len(found) < page {
-				more = false
+			if more = len(found) == indexStep; more {
+				next = linkNumber(found[indexStep-1].ID)
+			} else {
 				w.put(metaBucket, []byte(indexedKey), numberKey(1))
-			} else if w.writes() == 0 {
+			}
+			if w.writes() == 0 {
 				return errNothing
 			}
 			return nil

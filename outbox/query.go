@@ -90,7 +90,7 @@ func (q *Query) ids(r reader, after uint64) []uint64 {
 		return nil
 	case q.Link != "":
 		n := linkNumber(q.Link)
-		return pageWhere(r, storyBucket, numberKey(n), numberKey(n, after+1), func(id uint64, _ []byte) bool {
+		return idsWhere(r, storyBucket, numberKey(n), numberKey(n, after+1), page, func(id uint64, _ []byte) bool {
 			return !queued || slices.ContainsFunc(q.Status, func(s Status) bool { return r.get(queueBucket, queueKey(s, id)) != nil })
 		})
 	case !queued:
@@ -98,7 +98,7 @@ func (q *Query) ids(r reader, after uint64) []uint64 {
 	}
 	var ids []uint64
 	for _, s := range q.Status {
-		ids = append(ids, pageWhere(r, queueBucket, []byte{s[0]}, queueKey(s, after+1), q.at)...)
+		ids = append(ids, idsWhere(r, queueBucket, []byte{s[0]}, queueKey(s, after+1), page, q.at)...)
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -115,20 +115,24 @@ func (q *Query) at(_ uint64, raw []byte) bool {
 	return err != nil || (q.Contract == "" || p.Contract == q.Contract) && (q.To == "" || p.To == q.To)
 }
 
-// pageOf reads ids that end the keys of an index.
+// pageOf reads a page of ids that end the keys of an index.
 func pageOf(r reader, b bucket, prefix, from []byte) []uint64 {
-	return pageWhere(r, b, prefix, from, func(uint64, []byte) bool { return true })
+	return idsOf(r, b, prefix, from, page)
 }
 
-// pageWhere reads those that are wanted, by their id and value.
-func pageWhere(r reader, b bucket, prefix, from []byte, wanted func(id uint64, value []byte) bool) []uint64 {
+func idsOf(r reader, b bucket, prefix, from []byte, most int) []uint64 {
+	return idsWhere(r, b, prefix, from, most, func(uint64, []byte) bool { return true })
+}
+
+// idsWhere reads those that are wanted, by their id and value.
+func idsWhere(r reader, b bucket, prefix, from []byte, most int, wanted func(id uint64, value []byte) bool) []uint64 {
 	var ids []uint64
 	for k, v := range r.scan(b, prefix, from) {
 		id := number(k[len(prefix):])
 		if !wanted(id, v) {
 			continue
 		}
-		if ids = append(ids, id); len(ids) == page {
+		if ids = append(ids, id); len(ids) == most {
 			break
 		}
 	}
@@ -137,12 +141,21 @@ func pageWhere(r reader, b bucket, prefix, from []byte, wanted func(id uint64, v
 
 // Links implements Store: all links, the oldest first. It reads as it goes.
 func (s *engine) Links(ctx context.Context) iter.Seq2[*passerelle.Link, error] {
+	return s.linksOf(ctx, "links", linkBucket, nil)
+}
+
+// linksOf reads the links whose numbers end the keys of an index.
+func (s *engine) linksOf(ctx context.Context, verb string, index bucket, prefix []byte) iter.Seq2[*passerelle.Link, error] {
 	return func(yield func(*passerelle.Link, error) bool) {
 		var after uint64
 		for more := true; more; {
 			var found []*passerelle.Link
-			err := s.view(ctx, "links", func(r reader) (err error) {
-				found, after, err = linkPage(r, after)
+			err := s.view(ctx, verb, func(r reader) (err error) {
+				numbers := pageOf(r, index, prefix, slices.Concat(prefix, numberKey(after+1)))
+				if more = len(numbers) == page; more {
+					after = numbers[page-1]
+				}
+				found, err = readLinks(r, numbers)
 				return err
 			})
 			if err != nil {
@@ -154,21 +167,25 @@ func (s *engine) Links(ctx context.Context) iter.Seq2[*passerelle.Link, error] {
 					return
 				}
 			}
-			more = len(found) == page
 		}
 	}
 }
 
-func linkPage(r reader, after uint64) ([]*passerelle.Link, uint64, error) {
+// linksAfter reads the links after a number, so many at most.
+func linksAfter(r reader, after uint64, most int) ([]*passerelle.Link, error) {
+	return readLinks(r, idsOf(r, linkBucket, nil, numberKey(after+1), most))
+}
+
+func readLinks(r reader, numbers []uint64) ([]*passerelle.Link, error) {
 	var found []*passerelle.Link
-	for _, n := range pageOf(r, linkBucket, nil, numberKey(after+1)) {
+	for _, n := range numbers {
 		l, err := readLink(r, n)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		found, after = append(found, l), n
+		found = append(found, l)
 	}
-	return found, after, nil
+	return found, nil
 }
 
 // Stats implements Store, from memory.
@@ -187,6 +204,9 @@ func (s *engine) Stats(ctx context.Context) (*Stats, error) {
 	if s.shared != nil {
 		st.Led = s.shared.leading()
 	}
+	if b := s.kv.copied(); b != nil {
+		st.Size, st.Unused = b.size(), b.unused()
+	}
 	if r, ok := s.kv.(*replicated); ok {
 		st.Rejected = r.rejections()
 	}
@@ -203,25 +223,32 @@ func (q *lanes) tell(st *Stats) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for d, at := range q.dests {
-		for _, l := range at.lanes {
-			if l.items[0].status == Parked {
-				st.Blocked[d]++
-			}
-			for _, it := range l.items {
-				st.count(d, it)
-			}
+		if len(at.lanes) > 0 {
+			st.ByStatus[d], st.OldestWaiting[d], st.Blocked[d] = at.tell()
+		}
+		if st.Blocked[d] == 0 {
+			delete(st.Blocked, d)
 		}
 	}
 }
 
-func (st *Stats) count(d Dest, it item) {
-	if st.ByStatus[d] == nil {
-		st.ByStatus[d] = map[Status]int{}
+// tell counts what is not final at one destination: by its status, since when the
+// oldest is there, and the lanes whose head is parked. The caller holds the lock,
+// and others wait for it.
+func (d *dest) tell() (counts map[Status]int, oldest time.Time, blocked int) {
+	counts = map[Status]int{}
+	for _, l := range d.lanes {
+		if l.items[0].status == Parked {
+			blocked++
+		}
+		for i := range l.items {
+			counts[l.items[i].status]++
+			if at := l.items[i].created; oldest.IsZero() || at.Before(oldest) {
+				oldest = at
+			}
+		}
 	}
-	st.ByStatus[d][it.status]++
-	if old, ok := st.OldestWaiting[d]; !ok || it.created.Before(old) {
-		st.OldestWaiting[d] = it.created
-	}
+	return counts, oldest, blocked
 }
 
 // due tells for each destination since when something could have been handed

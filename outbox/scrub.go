@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -25,8 +26,9 @@ type scrubber interface {
 const (
 	// scrubMost is how many pages one step writes at most: 16 MB of 4 KB pages.
 	scrubMost = 4096
-	// scrubLook is how many pages one step looks at, at most.
-	scrubLook = 1 << 16
+	// scrubLook is how many pages one step looks at, at most: commits wait meanwhile,
+	// and of a large file the pages must be read from the disk.
+	scrubLook = 1 << 13
 	// scrubTries is how often a step is tried while others read, with scrubWait
 	// between two tries.
 	scrubTries = 200
@@ -92,7 +94,7 @@ func (t *boltTx) scrub(from, most int) (int, error) {
 		return 0, ErrReading
 	}
 	t.store.reading.Unlock()
-	file, err := os.OpenFile(t.store.path, os.O_WRONLY, 0)
+	file, err := os.OpenFile(t.store.path, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +107,8 @@ func (t *boltTx) scrubFile(file *os.File, from, most int) (int, error) {
 		return 0, cmp.Or(err, t.store.here())
 	}
 	zeros := make([]byte, t.tx.DB().Info().PageSize)
-	id, wrote := from, 0
+	was := bytes.Clone(zeros)
+	id, free, wrote := from, 0, 0
 	for ; wrote < most && id < from+scrubLook; id++ {
 		p, err := t.tx.Page(id)
 		if err != nil {
@@ -119,12 +122,17 @@ func (t *boltTx) scrubFile(file *os.File, from, most int) (int, error) {
 			id += p.OverflowCount
 			continue
 		}
-		if _, err := file.WriteAt(zeros, int64(id)*int64(len(zeros))); err != nil {
+		free++
+		at := int64(id) * int64(len(zeros))
+		if _, err := file.ReadAt(was, at); err == nil && bytes.Equal(was, zeros) {
+			continue // since an earlier purge: reading costs less than writing
+		}
+		if _, err := file.WriteAt(zeros, at); err != nil {
 			return 0, fmt.Errorf("%s: page %d: %w", t.store.path, id, err)
 		}
 		wrote++
 	}
-	if wrote == 0 {
+	if free == 0 {
 		return id, nil
 	}
 	return id, syscall.Fdatasync(int(file.Fd()))

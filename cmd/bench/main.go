@@ -29,6 +29,7 @@ func main() {
 	}
 	cluster.RunNode()
 	b := standard()
+	pairs := flag.Int("large-store", 0, "measure a gateway on a store with so many linked tickets at rest, beside one on an empty store, instead")
 	flag.StringVar(&b.contract, "contract", "", "folder of the contract to carry out; its demo/bench holds the messages")
 	flag.StringVar(&b.dir, "dir", "", "folder for the databases, on the disk to measure; default a temporary one")
 	flag.IntVar(&b.rounds, "rounds", b.rounds, "rounds of the load and of the store; each runs every measure once, in turn")
@@ -42,7 +43,13 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	exit(errors.Join(b.run(ctx, os.Stdout, os.Stderr), removeGateway()))
+	run := b.run
+	if *pairs > 0 {
+		run = func(ctx context.Context, out, progress io.Writer) error {
+			return b.runLarge(ctx, out, progress, *pairs)
+		}
+	}
+	exit(errors.Join(run(ctx, os.Stdout, os.Stderr), removeGateway()))
 }
 
 // exit ends the program where something went wrong.

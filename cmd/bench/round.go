@@ -41,6 +41,7 @@ func (b *bench) fitting(senders int, parsed *load) point {
 const (
 	straightTitle = "A partner that answers at once"
 	slowTitle     = "A partner that answers after 25 ms; 16 senders"
+	tellingTitle  = "A partner that tells of each change by a webhook; 16 senders"
 	failingTitle  = "A partner of whose answers 5 % fail, half of them after the effect; 16 senders"
 	slowness      = 25 * time.Millisecond
 )
@@ -85,6 +86,19 @@ func (b *bench) loadRound(ctx context.Context, t *table, base *noop) (err error)
 	t.add(failingTitle, "accepted / accepted without errors", nil, f.rate()/plain.rate())
 	t.add(failingTitle, "delivered / delivered without errors", nil, f.delivered()/plain.delivered())
 	t.add(failingTitle, "requests to the partner, an event", nil, f.asks)
+	p.way = nil
+	if err := h.jira.Point(h.hook, token); err != nil {
+		return err
+	}
+	f, err = b.measure(ctx, h, p)
+	h.jira.Hush()
+	if err != nil {
+		return fmt.Errorf("a partner that tells: %w", err)
+	}
+	t.add(tellingTitle, "accepted / accepted without webhooks", nil, f.rate()/plain.rate())
+	t.add(tellingTitle, "delivered / delivered without webhooks", nil, f.delivered()/plain.delivered())
+	t.add(tellingTitle, "requests to the partner, an event", nil, f.asks)
+	t.add(tellingTitle, "processor time an event / without webhooks", nil, float64(f.cpu)/float64(plain.cpu))
 	return b.storeRound(ctx, t)
 }
 
@@ -174,14 +188,21 @@ func (b *bench) stage(ctx context.Context, h *house, p point, f *figures, first,
 		}
 		return nil
 	})
-	if err := errors.Join(err, h.idle(ctx, 5*time.Minute)); err != nil {
+	if err != nil {
 		return err
 	}
-	after, errA := usageOf(h.cmd.Process.Pid)
+	var after usage
+	for last := int64(-1); h.answered.Load() != last; { // asking what is left is no part of what an event costs
+		last = h.hush()
+		after, errA = usageOf(h.cmd.Process.Pid)
+		if err := h.idle(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+	}
 	oursAfter, errB := usageOf(os.Getpid())
 	f.posts = append(f.posts, l.posts...)
 	f.took += l.took
-	f.told += max(l.took, time.Unix(0, h.answered.Load()).Sub(l.start))
+	f.told += max(l.took, time.Unix(0, h.written.Load()).Sub(l.start))
 	f.cpu += after.cpu - before.cpu
 	f.ours += oursAfter.cpu - oursBefore.cpu
 	f.asks += float64(h.asked.Load() - asked)

@@ -26,7 +26,7 @@ func main() {
 // command is the whole command line.
 func command() *cobra.Command {
 	root := &cobra.Command{Use: "gateway", Short: "Lets two help desks work on one ticket", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(serveCommand(), demoCommand(), checkCommand(), simCommand(), ticketCommand(), resyncCommand(), purgeCommand(), restoredCommand(), outboxCommand(), backupCommand(), restoreCommand(), migrateCommand(), passwordCommand(), tokenCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), checkCommand(), simCommand(), ticketCommand(), resyncCommand(), purgeCommand(), restoredCommand(), outboxCommand(), backupCommand(), restoreCommand(), compactCommand(), migrateCommand(), passwordCommand(), tokenCommand(), versionCommand())
 	return root
 }
 

@@ -62,6 +62,8 @@ var (
 	descStuck   = prometheus.NewDesc("passerelle_stuck", "Things that do not move though they should: /readyz names them.", nil, nil)
 	descLeads   = prometheus.NewDesc("passerelle_leads", "1 if this gateway works for the contract, 0 if another one of those that share the store does.", []string{"contract"}, nil)
 	descAgain   = prometheus.NewDesc("passerelle_commits_again_total", "Commits decided again because another gateway's came first.", nil, nil)
+	descSize    = prometheus.NewDesc("passerelle_database_bytes", "Length of the database file, or of this gateway's replica.", nil, nil)
+	descUnused  = prometheus.NewDesc("passerelle_database_unused_bytes", "What of the database file holds nothing.", nil, nil)
 	descDenied  = prometheus.NewDesc("passerelle_destination_denied", "1 if the destination refuses our account: all traffic there is stopped.", []string{"contract", "side"}, nil)
 )
 
@@ -70,7 +72,7 @@ type gauges struct{ r *Relay }
 
 // Describe lists what Collect gives.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied, descStuck, descLeads, descAgain} {
+	for _, d := range []*prometheus.Desc{descEntries, descOldest, descBlocked, descLooks, descUp, descDenied, descStuck, descLeads, descAgain, descSize, descUnused} {
 		ch <- d
 	}
 }
@@ -95,6 +97,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		give(descLeads, truth(s.Led == nil || s.Led[name]), name)
 	}
 	ch <- prometheus.MustNewConstMetric(descAgain, prometheus.CounterValue, float64(s.Rejected))
+	give(descSize, float64(s.Size))
+	give(descUnused, float64(s.Unused))
 	give(descStuck, float64(len(g.r.Stuck(context.Background()))))
 	for dest := range g.r.Tools {
 		c, side := dest.Contract, string(dest.Side)

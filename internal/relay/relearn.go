@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -290,17 +291,18 @@ func (r *Relay) learned(ctx context.Context) error {
 // the backup may not know at all.
 func (r *Relay) pairsToLearn(ctx context.Context) ([]string, error) {
 	var ids []string
-	known := map[outbox.Dest][]passerelle.Ref{}
-	for l, err := range r.Store.Links(ctx) {
-		if err != nil {
-			return nil, err
+	listed := map[string]bool{}
+	list := func(id string) {
+		if !listed[id] {
+			listed[id], ids = true, append(ids, id)
 		}
-		if l.State != passerelle.Closed && l.State != passerelle.New {
-			ids = append(ids, l.Contract+"/"+l.ID)
-		}
-		if l.Partner.Key != "" {
-			d := outbox.Dest{Contract: l.Contract, Side: passerelle.Partner}
-			known[d] = append(known[d], l.Partner)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Contracts)) {
+		for l, err := range r.Store.OpenLinks(ctx, name) {
+			if err != nil {
+				return nil, err
+			}
+			list(l.Contract + "/" + l.ID)
 		}
 	}
 	for d, tool := range r.Tools {
@@ -308,22 +310,21 @@ func (r *Relay) pairsToLearn(ctx context.Context) ([]string, error) {
 		if !ok || d.Side != passerelle.Partner {
 			continue
 		}
-		more, err := r.changedSince(ctx, d, sweeper, known[d])
+		more, err := r.changedSince(ctx, d, sweeper)
 		if err != nil {
 			return nil, err
 		}
 		for _, id := range more {
-			if !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
+			list(id)
 		}
 	}
 	return ids, nil
 }
 
 // changedSince lists the pairs whose ticket at the partner's changed since the
-// last sweep that the backup knows, and adopts those that it does not know.
-func (r *Relay) changedSince(ctx context.Context, d outbox.Dest, tool passerelle.Sweeper, known []passerelle.Ref) ([]string, error) {
+// last sweep that the backup knows, and adopts those that it does not know. It
+// asks about every pair, the closed ones too, a batch at a time as a sweep does.
+func (r *Relay) changedSince(ctx context.Context, d outbox.Dest, tool passerelle.Sweeper) ([]string, error) {
 	s := r.newSweeper(d, tool)
 	if err := s.load(ctx); err != nil {
 		return nil, err
@@ -332,11 +333,44 @@ func (r *Relay) changedSince(ctx context.Context, d outbox.Dest, tool passerelle
 		r.askPerson("%s: no sweep of the partner's tool had come to its end before the backup: pairs made since are not found there (look for tickets that name the gateway's numbers after %d)", d.Contract, r.memory.restored.Links)
 		return nil, nil
 	}
-	ch, err := tool.Changed(ctx, passerelle.Since{Cursor: s.at.Cursor, Known: known, Others: s.tellsOthers()})
-	if err != nil && len(known) == 0 && passerelle.ClassOf(err) == passerelle.Stuck { // nothing tells where to look
-		r.askPerson("%s: pairs made since the backup cannot be looked for at the partner's: %v", d.Contract, err)
-		return nil, nil
+	since := passerelle.Since{Cursor: s.at.Cursor, Others: s.tellsOthers()}
+	var ids []string
+	ask := func() error {
+		more, err := r.changedOf(ctx, d, tool, since)
+		ids = append(ids, more...)
+		since.Known, since.Others = nil, false
+		return err
 	}
+	none := true
+	for l, err := range r.Store.Links(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if l.Contract != d.Contract || l.Partner.Key == "" {
+			continue
+		}
+		none, since.Known = false, append(since.Known, l.Partner)
+		if len(since.Known) < s.batch() {
+			continue
+		}
+		if err := ask(); err != nil {
+			return nil, err
+		}
+	}
+	if len(since.Known) > 0 || none {
+		if err := ask(); none && passerelle.ClassOf(err) == passerelle.Stuck && err != nil { // nothing tells where to look
+			r.askPerson("%s: pairs made since the backup cannot be looked for at the partner's: %v", d.Contract, err)
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// changedOf asks about one batch, and lists the pairs that changed or were adopted.
+func (r *Relay) changedOf(ctx context.Context, d outbox.Dest, tool passerelle.Sweeper, since passerelle.Since) ([]string, error) {
+	ch, err := tool.Changed(ctx, since)
 	if err != nil {
 		return nil, err
 	}

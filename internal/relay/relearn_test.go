@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -75,5 +76,69 @@ func (d *downWatcher) Read(ctx context.Context, key string) (*passerelle.Snapsho
 		return d.Watcher.Read(ctx, key)
 	default:
 		return nil, passerelle.Errorf(passerelle.Down, "read", "nobody is there")
+	}
+}
+
+// askedSweeper is a partner's tool that notes what it is asked, and says that one
+// ticket changed.
+type askedSweeper struct {
+	passerelle.Sweeper
+	asked   []passerelle.Since
+	changed string
+}
+
+func (a *askedSweeper) Changed(_ context.Context, since passerelle.Since) (*passerelle.Changes, error) {
+	a.asked = append(a.asked, since)
+	ch := &passerelle.Changes{Next: since.Cursor}
+	for _, ref := range since.Known {
+		if ref.Key == a.changed {
+			ch.Keys = append(ch.Keys, ref.Key)
+		}
+	}
+	return ch, nil
+}
+
+// TestRelearnAsksInBatches: after a restore the partner's tool is asked about every
+// pair, the closed ones too, a batch at a time, and about the others once.
+func TestRelearnAsksInBatches(t *testing.T) {
+	ctx, store := t.Context(), outbox.NewMem()
+	defer store.Close()
+	d := outbox.Dest{Contract: ctr, Side: passerelle.Partner}
+	for n := range 450 {
+		l := &passerelle.Link{Contract: ctr, State: passerelle.States()[n%len(passerelle.States())], Requester: passerelle.Ref{Key: fmt.Sprint(n)}}
+		if n%9 > 0 { // else there is no ticket at the partner's yet
+			l.Partner = passerelle.Ref{Key: fmt.Sprint(1000 + n)}
+		}
+		if err := store.Append(ctx, &outbox.Change{Link: l}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Keep(ctx, sweepKey(d), `{"cursor":"c"}`); err != nil {
+		t.Fatal(err)
+	}
+	closed, err := store.Find(ctx, ctr, passerelle.Partner, "1004") // the fifth state
+	if err != nil || closed.State != passerelle.Closed {
+		t.Fatal(closed, err)
+	}
+	r := New(Config{Store: store, Sweep: Sweep{Batch: 150}})
+	tool := &askedSweeper{changed: "1004"}
+	ids, err := r.changedSince(ctx, d, tool)
+	if err != nil || len(ids) != 1 || ids[0] != ctr+"/"+closed.ID {
+		t.Errorf("changed: %v, %v", ids, err)
+	}
+	keys, others := map[string]bool{}, 0
+	for _, since := range tool.asked {
+		if len(since.Known) > 150 || since.Cursor != "c" {
+			t.Errorf("asked about %d tickets since %q", len(since.Known), since.Cursor)
+		}
+		for _, ref := range since.Known {
+			keys[ref.Key] = true
+		}
+		if since.Others {
+			others++
+		}
+	}
+	if len(keys) != 400 || len(tool.asked) != 3 || others != 1 {
+		t.Errorf("asked %d times about %d tickets, %d times about others", len(tool.asked), len(keys), others)
 	}
 }

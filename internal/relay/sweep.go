@@ -180,11 +180,11 @@ func (s *sweeper) keep(ctx context.Context) error {
 // order: closed ones are final (R31).
 func (s *sweeper) open(ctx context.Context) ([]*passerelle.Link, error) {
 	var out []*passerelle.Link
-	for l, err := range s.Store.Links(ctx) {
+	for l, err := range s.Store.OpenLinks(ctx, s.dest.Contract) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Contract == s.dest.Contract && l.State != passerelle.Closed && l.State != passerelle.New && l.Ref(s.dest.Side).Key != "" {
+		if l.Ref(s.dest.Side).Key != "" {
 			out = append(out, l)
 		}
 	}
