@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"passerelle/internal/cluster"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -52,12 +53,11 @@ func newNATS(t testing.TB, n int, change ...func(*server.Options)) *natsCluster 
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := cluster.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func (c *natsCluster) start(i int) {

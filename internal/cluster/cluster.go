@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -125,7 +124,7 @@ func (c *Cluster) gateway(i int) (*Gateway, error) {
 		urls = append(urls, "nats://"+r.address())
 	}
 	for _, address := range []*string{&g.Listen, &g.Admin} {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -213,13 +212,4 @@ func (c *Cluster) Close() error {
 		}
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -30,8 +30,8 @@ func newNode(dir string, i int) (*Node, error) {
 	name := fmt.Sprintf("nats-%d", i+1)
 	n := &Node{Process: Process{Name: name, log: filepath.Join(dir, name+".log")}, dir: filepath.Join(dir, name)}
 	var errs [2]error
-	n.client, errs[0] = freePort()
-	n.route, errs[1] = freePort()
+	n.client, errs[0] = FreePort()
+	n.route, errs[1] = FreePort()
 	return n, errors.Join(errs[:]...)
 }
 
