@@ -97,6 +97,21 @@ func (q *lanes) next(ctx context.Context, d Dest) (grant, error) {
 	}
 }
 
+// waits tells whether a lane is there that nobody has taken, and that is due by then;
+// the zero time is now.
+func (q *lanes) waits(d Dest, lane string, by time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.dests[d] == nil || q.shut {
+		return false
+	}
+	l := q.dests[d].lanes[lane]
+	if by.IsZero() {
+		by = time.Now()
+	}
+	return l != nil && !l.taken && !l.items[0].before.After(by)
+}
+
 func (q *lanes) enter(d Dest) *waiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()

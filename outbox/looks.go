@@ -11,10 +11,14 @@ import (
 )
 
 // Look implements Store. A hint brings a waiting one forward, unless that was
-// put off after an error.
+// put off after an error. One that is on disk already, and that nobody has begun to
+// follow, serves for this one too: where no other gateway could have begun.
 func (s *engine) Look(ctx context.Context, l Look) error {
 	if err := checkLooks([]Look{l}); err != nil {
 		return wrap("look", err)
+	}
+	if s.shared == nil && s.looks.waits(Dest{l.Contract, l.Side}, string(sideKey(l.Contract, l.Side, l.Key)), l.Before) {
+		return nil
 	}
 	return s.ask(ctx, "look", func(t *tx) error {
 		t.addLooks([]Look{l})

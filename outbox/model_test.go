@@ -247,6 +247,18 @@ func (m *model) see(names []Name) {
 
 func lookID(l Look) Look { return Look{Contract: l.Contract, Side: l.Side, Key: l.Key} }
 
+// look is one hint. What waits already, due by then, and is not being followed
+// serves for it too.
+func (m *model) look(l Look) {
+	by := l.Before
+	if by.IsZero() {
+		by = time.Now()
+	}
+	if old := m.looks[lookID(l)]; old == nil || m.reading[lookID(l)] || old.Before.After(by) {
+		m.addLooks([]Look{l})
+	}
+}
+
 func (m *model) addLooks(looks []Look) {
 	for _, l := range looks {
 		k := lookID(l)

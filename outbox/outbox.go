@@ -138,7 +138,7 @@ type Look struct {
 	Contract string          `json:"contract"`
 	Side     passerelle.Side `json:"side"`
 	Key      string          `json:"key"`
-	Count    uint64          `json:"count"` // hints so far: Looked drops it only if no newer one came
+	Count    uint64          `json:"count"` // of the hints that were stored: Looked drops it only if no newer one came
 	Since    time.Time       `json:"since"` // of the oldest hint
 	Before   time.Time       `json:"not_before,omitzero"`
 	Tries    int             `json:"tries,omitempty"`

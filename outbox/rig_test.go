@@ -202,7 +202,7 @@ func (r *rig) settle(e *Entry, o Outcome) error {
 
 func (r *rig) look(l Look) {
 	r.Helper()
-	r.m.addLooks([]Look{l})
+	r.m.look(l)
 	r.must(r.s.Look(r.ctx, l))
 }
 

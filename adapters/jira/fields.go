@@ -12,11 +12,11 @@ import (
 // is its value, a named thing its name, a list is joined. Formatted texts are
 // HTML. What is empty, or no scalar at all (comments, files), is left out.
 func scalars(issue gjson.Result) map[string]string {
-	out := map[string]string{}
+	out, schema, html := map[string]string{}, issue.Get("schema"), issue.Get("renderedFields")
 	issue.Get("fields").ForEach(func(k, v gjson.Result) bool {
 		code, text := k.String(), flat(v)
-		if v.Type == gjson.String && formatted(issue, code) {
-			text = rendered(issue, code, v.Str)
+		if v.Type == gjson.String && formatted(schema, code) {
+			text = rendered(html, code, v.Str)
 		}
 		if text != "" {
 			out[code] = text
@@ -31,15 +31,16 @@ func scalars(issue gjson.Result) map[string]string {
 
 // formatted tells the fields that hold wiki markup. Jira renders one-line
 // fields too: these stay plain, since tables compare them.
-func formatted(issue gjson.Result, code string) bool {
+func formatted(schema gjson.Result, code string) bool {
 	if code == "description" || code == "environment" {
 		return true
 	}
-	return strings.HasSuffix(issue.Get("schema."+gjson.Escape(code)+".custom").String(), ":textarea")
+	return strings.HasSuffix(schema.Get(gjson.Escape(code)+".custom").String(), ":textarea")
 }
 
-func rendered(issue gjson.Result, code, raw string) string {
-	if r := issue.Get("renderedFields." + gjson.Escape(code)); r.Type == gjson.String && r.Str != "" {
+// rendered is Jira's own rendering of a field, or ours where it has none.
+func rendered(html gjson.Result, code, raw string) string {
+	if r := html.Get(gjson.Escape(code)); r.Type == gjson.String && r.Str != "" {
 		return richtext.FromRendered(r.Str)
 	}
 	return richtext.HTML(raw)
