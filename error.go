@@ -28,7 +28,11 @@ type Error struct {
 	Hint   string        // what would work
 	Local  string        // the same in French, for the ticket of whoever must read it
 	After  time.Duration // do not try again before (Retry-After)
-	Err    error         // the cause
+	// Perhaps says of a write that failed without our fault or the message's that it
+	// may have taken effect all the same: a proxy answers 503 for a tool that it lost
+	// in the midst of its work. It is asked about before it is tried again.
+	Perhaps bool
+	Err     error // the cause
 }
 
 // Error reads "op: ticket: cause (hint)".

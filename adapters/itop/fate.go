@@ -14,7 +14,7 @@ import (
 func httpError(res *http.Response, write bool) error {
 	code := res.StatusCode
 	fail := func(class passerelle.Class, hint string) error {
-		return &passerelle.Error{Op: "itop", Class: class, Err: fmt.Errorf("HTTP %d %s", code, http.StatusText(code)), Hint: hint, After: foreign.RetryAfter(res.Header, time.Now())}
+		return &passerelle.Error{Op: "itop", Class: class, Err: fmt.Errorf("HTTP %d %s", code, http.StatusText(code)), Hint: hint, After: foreign.RetryAfter(res.Header, time.Now()), Perhaps: write && code >= 500}
 	}
 	switch {
 	case code == http.StatusOK:

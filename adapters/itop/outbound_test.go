@@ -251,7 +251,7 @@ func TestEveryStatusHasItsClass(t *testing.T) {
 				want = passerelle.Down
 			}
 			var e *passerelle.Error
-			if !errors.As(err, &e) || e.Class != want || e.After != 7*time.Second {
+			if !errors.As(err, &e) || e.Class != want || e.After != 7*time.Second || e.Perhaps != (write && code >= 500) {
 				t.Errorf("%d, write %v: %v, want %s", code, write, err, want)
 			}
 		}

@@ -98,6 +98,7 @@ func (c call) refused(a *answer) error {
 	v := judge(a.status, a.head, c.writes)
 	err := passerelle.Errorf(v.class, c.op, "%w", newRefusal(a))
 	err.Ticket, err.Hint = c.ticket, v.hint
+	err.Perhaps = c.writes && a.status >= 500
 	err.After = foreign.RetryAfter(a.head, time.Now())
 	return err
 }

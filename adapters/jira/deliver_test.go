@@ -453,4 +453,5 @@ func TestHTMLIsNeverShown(t *testing.T) {
 		t.Fatal(s)
 	}
 	same(t, "after", err.After, "7s")
+	same(t, "perhaps", err.Perhaps, true)
 }

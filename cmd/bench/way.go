@@ -19,9 +19,8 @@ func slow(d time.Duration) *way {
 	return &out
 }
 
-// failing has that share of the requests fail, by chance: one half before they take
-// effect, as 503 says, the other half after, by a proxy that lost the answer, which
-// says 502.
+// failing has that share of the requests answered 503, by chance: one half before
+// they take effect, the other half after, by a proxy that lost the answer.
 func failing(share float64, seed uint64) *way {
 	var mu sync.Mutex
 	chance := rand.New(rand.NewPCG(seed, 0))
@@ -33,12 +32,10 @@ func failing(share float64, seed uint64) *way {
 			tool.ServeHTTP(w, r)
 			return
 		}
-		if x < share/2 {
-			http.Error(w, "not now", http.StatusServiceUnavailable)
-			return
+		if x >= share/2 {
+			tool.ServeHTTP(lost{http.Header{}}, r)
 		}
-		tool.ServeHTTP(lost{http.Header{}}, r)
-		http.Error(w, "no answer", http.StatusBadGateway)
+		http.Error(w, "not now", http.StatusServiceUnavailable)
 	})
 	return &out
 }

@@ -187,14 +187,14 @@ func (c *crossing) complain(format string, args ...any) {
 func (c *crossing) loseAnswers() {
 	for side, e := range c.ears {
 		rnd, mu := rand.New(rand.NewPCG(c.rnd.Uint64(), uint64(len(side)))), &sync.Mutex{}
-		e.lose = func() bool {
+		e.lose = func() (lost, proxy bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			if rnd.IntN(3) > 0 {
-				return false
+				return false, false
 			}
 			c.lost.Add(1)
-			return true
+			return true, rnd.IntN(2) == 0
 		}
 	}
 }

@@ -32,8 +32,8 @@ type ear struct {
 	list []string
 	away bool // nobody is there for the gateway: its writes are answered 503
 	// lose tells, where it is set, of a write that takes effect but whose answer
-	// never arrives.
-	lose func() bool
+	// never arrives: the connection is cut, or a proxy answers 503 instead.
+	lose func() (lost, proxy bool)
 	// watch is told, where it is set, when a write comes, has taken effect, and
 	// has been answered.
 	watch func(point string)
@@ -52,9 +52,15 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "away", http.StatusServiceUnavailable)
 		return
 	}
-	if said != "" && e.lose != nil && e.lose() {
-		e.next.ServeHTTP(httptest.NewRecorder(), r)
-		panic(http.ErrAbortHandler) // cuts the connection
+	if said != "" && e.lose != nil {
+		if lost, proxy := e.lose(); lost {
+			e.next.ServeHTTP(httptest.NewRecorder(), r)
+			if !proxy {
+				panic(http.ErrAbortHandler) // cuts the connection
+			}
+			http.Error(w, "no answer", http.StatusServiceUnavailable)
+			return
+		}
 	}
 	if said != "" && e.watch != nil {
 		e.watched(w, r)

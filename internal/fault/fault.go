@@ -23,6 +23,7 @@ type Kind string
 const (
 	Delay      Kind = "delay"       // wait Millis, then answer normally
 	Status     Kind = "status"      // answer Code (and Retry-After) without effect
+	Late       Kind = "late"        // take effect, then answer Code, as a proxy does that lost the answer
 	DropBefore Kind = "drop-before" // close the connection without effect
 	DropAfter  Kind = "drop-after"  // take effect, then close the connection without an answer
 	Truncate   Kind = "truncate"    // take effect, then cut the answer's body in half
@@ -33,9 +34,9 @@ const (
 type Rule struct {
 	Match      string  `json:"match"`       // part of the request's label ("" = all); see Gate.Serve
 	Kind       Kind    `json:"kind"`        // see the constants
-	Code       int     `json:"code"`        // HTTP status, for Status
+	Code       int     `json:"code"`        // HTTP status, for Status and Late
 	RetryAfter int     `json:"retry_after"` // seconds, sent as Retry-After when > 0
-	Body       string  `json:"body"`        // body of a Status answer; default a short HTML page, as proxies send
+	Body       string  `json:"body"`        // body of such an answer; default a short HTML page, as proxies send
 	Millis     int     `json:"millis"`      // how long Delay waits, in milliseconds
 	Times      int     `json:"times"`       // how many requests it spoils, 0 = all
 	Rate       float64 `json:"rate"`        // share of matching requests, 0 = all
@@ -61,12 +62,12 @@ func (g *Gate) Seed(seed uint64) {
 // refuses a rule of an unknown kind.
 func (g *Gate) Add(r Rule) error {
 	switch r.Kind {
-	case Delay, Status, DropBefore, DropAfter, Truncate:
+	case Delay, Status, Late, DropBefore, DropAfter, Truncate:
 	default:
-		return fmt.Errorf("fault: unknown kind %q (one of delay, status, drop-before, drop-after, truncate)", r.Kind)
+		return fmt.Errorf("fault: unknown kind %q (one of delay, status, late, drop-before, drop-after, truncate)", r.Kind)
 	}
-	if r.Kind == Status && (r.Code < 200 || r.Code > 599) {
-		return fmt.Errorf("fault: kind status wants a code from 200 to 599, got %d", r.Code)
+	if (r.Kind == Status || r.Kind == Late) && (r.Code < 200 || r.Code > 599) {
+		return fmt.Errorf("fault: kind %s wants a code from 200 to 599, got %d", r.Kind, r.Code)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,6 +133,9 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, label string, next 
 			panic(http.ErrAbortHandler)
 		}
 	case Status:
+		refuse(w, rule)
+	case Late:
+		next(newRecorder(), r)
 		refuse(w, rule)
 	case DropBefore:
 		panic(http.ErrAbortHandler)

@@ -376,7 +376,7 @@ func (d *delivery) failed(err error) outbox.Outcome {
 	var pe *passerelle.Error
 	var after time.Duration
 	if errors.As(err, &pe) {
-		after = pe.After
+		after, o.Probe = pe.After, o.Probe || pe.Perhaps
 	}
 	if o.Class == passerelle.Down && after == 0 && d.suspect() { // who says when to come back is not brought down by a message
 		return d.again(o, after)
@@ -389,7 +389,7 @@ func (d *delivery) failed(err error) outbox.Outcome {
 		if o.Class == passerelle.Denied {
 			d.r.Log.Error("the destination refuses our account: all traffic there is stopped", "contract", d.dest.Contract, "side", d.dest.Side, "until", until)
 		}
-		o.Before = time.Now().Add(min(time.Until(until), gateMax) + time.Second)
+		o.Before = time.Now().Add(min(time.Until(until), gateMax) + gateFirst)
 		return o
 	case passerelle.Stuck, passerelle.Refused:
 		d.r.gates[d.dest].up()

@@ -19,16 +19,21 @@ type gate struct {
 	testing bool      // one message is on its way to find out
 	denied  bool      // our account is refused there
 	well    time.Time // when it last took a message
+	slipped bool      // it failed once since
 	moved   chan struct{}
 }
 
-// The pauses of a destination in trouble. A refused account is tried rarely:
-// some tools lock accounts that keep failing.
+// The pauses of a destination in trouble. A refused account is tried rarely: some
+// tools lock accounts that keep failing.
 const (
-	gateFirst  = time.Second
+	gateFirst  = 100 * time.Millisecond
 	gateMax    = 2 * time.Minute
 	gateDenied = 15 * time.Minute
 	gateAsked  = time.Hour // the longest Retry-After that is honoured whole
+	// gateSlip is for how long after it took a message a destination may fail once
+	// without being in trouble: one answer in a hundred that is 503 holds up the
+	// message that met it, not all others.
+	gateSlip = 10 * time.Second
 )
 
 func newGate() *gate { return &gate{moved: make(chan struct{})} }
@@ -89,7 +94,7 @@ func (g *gate) closed() (time.Time, bool) {
 func (g *gate) up() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.well = time.Now()
+	g.well, g.slipped = time.Now(), false
 	if g.fails == 0 {
 		return
 	}
@@ -97,13 +102,17 @@ func (g *gate) up() {
 	g.wake()
 }
 
-// down says that it is in trouble; after, if not zero, is what it asked for. It
-// returns when it will be tried again.
+// down says that it failed; after, if not zero, is what it asked for. It returns
+// when it will be tried again.
 func (g *gate) down(class passerelle.Class, after time.Duration) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if class == passerelle.Down && after == 0 && g.fails == 0 && !g.slipped && time.Since(g.well) < gateSlip {
+		g.slipped = true
+		return time.Now()
+	}
 	g.fails++
-	d := min(gateMax, gateFirst<<min(g.fails-1, 10))
+	d := min(gateMax, gateFirst<<min(g.fails-1, 12))
 	d = d/2 + rand.N(d/2+1)
 	if class == passerelle.Denied {
 		g.denied, d = true, gateDenied

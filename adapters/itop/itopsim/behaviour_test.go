@@ -15,7 +15,7 @@ import (
 // TestFaults: a connection dropped after the effect leaves the effect; one
 // dropped before leaves nothing; people are never spoilt.
 func TestFaults(t *testing.T) {
-	for kind, effects := range map[fault.Kind]int{fault.DropBefore: 0, fault.Status: 0, fault.DropAfter: 1, fault.Truncate: 1} {
+	for kind, effects := range map[fault.Kind]int{fault.DropBefore: 0, fault.Status: 0, fault.Late: 1, fault.DropAfter: 1, fault.Truncate: 1} {
 		sim, gateway, agent, _ := demo(t)
 		agent.must(newTicket)
 		if err := sim.Faults().Add(fault.Rule{Match: "core/update UserRequest", Kind: kind, Code: 503}); err != nil {
