@@ -52,7 +52,7 @@ race:
 mutate:
 	@cd contracts && go test -run TestMutations -mutations all -mutated $(CONTRACT) -timeout 30m
 
-# One table of goals and figures, in about five minutes: what the gateway, a process
+# One table of goals and figures, in six minutes or so: what the gateway, a process
 # of its own, accepts and delivers, as ratios to a server that does nothing and to the
 # bare disk; its store; big messages; NATS beside bolt. ARGS="-dir DIR" measures the
 # disk of a folder; ARGS=-h lists the sizes.

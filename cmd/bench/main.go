@@ -77,9 +77,9 @@ type bench struct {
 	say                           messages
 }
 
-// standard are the sizes of make bench: about five minutes on two cores.
+// standard are the sizes of make bench: six minutes or so on two cores.
 func standard() *bench {
-	return &bench{rounds: 5, bigRounds: 1, natsRounds: 1, span: 1500 * time.Millisecond, shares: map[int]float64{}, logs: 7, size: 2048, still: time.Second, syncs: 200,
+	return &bench{rounds: 5, bigRounds: 1, natsRounds: 1, span: time.Second, shares: map[int]float64{}, logs: 7, size: 2048, still: time.Second, syncs: 200,
 		large: intake.DefaultLarge(), bigMessages: 16, bigSize: bigFile, beside: time.Second, kinds: sharedKinds()}
 }
 
