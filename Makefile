@@ -60,7 +60,7 @@ bench:
 	@go build -o bin/bench ./cmd/bench && bin/bench -contract contracts/$(CONTRACT) $(ARGS)
 
 # A gateway on a store with a million tickets at rest, beside one on an empty store:
-# building it takes ten minutes, and all of it 14 GB in the system's temporary folder.
+# a quarter of an hour, and 14 GB in the system's temporary folder.
 PAIRS = 1000000
 bench-large:
 	@go build -o bin/bench ./cmd/bench && bin/bench -contract contracts/$(CONTRACT) -large-store $(PAIRS) $(ARGS)
