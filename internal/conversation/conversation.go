@@ -15,7 +15,8 @@
 //	                          Jira: "POST /path", an empty line, the JSON body
 //	                          (or "file: name" and a text). The tool pushes it
 //	-- partner is away --     from here on the tool answers none of the
-//	-- partner is back --     gateway's writes, until it is back
+//	-- partner is busy --     gateway's writes, or says to each that it did
+//	-- partner is back --     nothing, until it is back
 //	-- requester says --      JSON posted to the gateway's face for that side
 //	-- partner says --        as if its tool or agent had sent it
 //	-- … is told --           the face's answer to what was just said
@@ -84,9 +85,13 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 			out.Files = append(out.Files, f)
 			continue
 		}
-		if verb == "is away" || verb == "is back" {
+		if verb == "is away" || verb == "is busy" || verb == "is back" {
 			out.Files = append(out.Files, f)
-			if err := r.is(passerelle.Side(side), verb == "is away"); err != nil {
+			err := r.is(passerelle.Side(side), verb == "is away")
+			if verb == "is busy" {
+				r.ears[passerelle.Side(side)].busy()
+			}
+			if err != nil {
 				return nil, fmt.Errorf("after « %s »: %w", f.Name, err)
 			}
 			r.hears(add)
@@ -94,7 +99,7 @@ func (r *rig) play(script *txtar.Archive) (*txtar.Archive, error) {
 		}
 		if verb != "does" && verb != "says" {
 			if !known(side, verb) {
-				return nil, fmt.Errorf("section %q: a section is « with FILE », « requester|partner does|says|is told|is away|is back|hears », or « end »", f.Name)
+				return nil, fmt.Errorf("section %q: a section is « with FILE », « requester|partner does|says|is told|is away|is busy|is back|hears », or « end »", f.Name)
 			}
 			continue // what is told and heard comes from the play itself
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"passerelle"
+	"passerelle/internal/relay"
 	"passerelle/internal/richtext"
 	"passerelle/mapping"
 	"passerelle/outbox"
@@ -84,6 +85,9 @@ func (c *crossing) run(dir string) {
 	var options []func(*rig)
 	if c.unheard != nil {
 		options = append(options, func(r *rig) { r.deaf, r.sweep, r.readFirst = c.unheard.deaf, sweepOften, c.unheard.strict })
+	}
+	if c.lost != nil { // many answers are 503
+		options = append(options, func(r *rig) { r.trouble = relay.Trouble{First: 10 * time.Millisecond, Slip: time.Minute} })
 	}
 	c.setUp(dir, options...)
 	defer c.tearDown()

@@ -30,7 +30,7 @@ type ear struct {
 	hear func(r *http.Request, body []byte) string // "" for what is no write of the gateway's
 	mu   sync.Mutex
 	list []string
-	away bool // nobody is there for the gateway: its writes are answered 503
+	away int // what its writes are answered while nobody is there for the gateway: 503, or 429; 0: somebody is
 	// lose tells, where it is set, of a write that takes effect but whose answer
 	// never arrives: the connection is cut, or a proxy answers 503 instead.
 	lose func() (lost, proxy bool)
@@ -48,8 +48,8 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	said := e.hear(r, body)
-	if said != "" && !e.note(said) {
-		http.Error(w, "away", http.StatusServiceUnavailable)
+	if away := e.note(said); away > 0 {
+		http.Error(w, "away", away)
 		return
 	}
 	if said != "" && e.lose != nil {
@@ -81,27 +81,39 @@ func (e *ear) watched(w http.ResponseWriter, r *http.Request) {
 	time.AfterFunc(time.Millisecond, func() { e.watch("settled") })
 }
 
-// note writes down what was said, unless nobody is there.
-func (e *ear) note(said string) bool {
+// note writes down what was said. Where nobody is there it returns what that is
+// answered, else 0; what is no write is for the tool.
+func (e *ear) note(said string) (away int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.away {
+	if said == "" {
+		return 0
+	}
+	if e.away == 0 {
 		e.list = append(e.list, strings.TrimSpace(said)+"\n")
 	}
-	return !e.away
+	return e.away
 }
 
-// leave says whether somebody is there.
+// leave says whether somebody is there. A tool that is away is one behind a proxy,
+// which may have lost it in the midst of its work.
 func (e *ear) leave(away bool) {
+	e.answer(map[bool]int{true: http.StatusServiceUnavailable}[away])
+}
+
+// busy has the tool answer that it is asked too much: it did nothing.
+func (e *ear) busy() { e.answer(http.StatusTooManyRequests) }
+
+func (e *ear) answer(status int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.away = away
+	e.away = status
 }
 
 func (e *ear) isAway() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.away
+	return e.away > 0
 }
 
 // heard returns what was written since it was last asked.

@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,10 +36,11 @@ type rig struct {
 	deaf      func() bool        // whether the gateway does not hear a message; nil: never
 	change    func(*wiring.Link) // changes the two tools' settings; nil: none is changed
 	retention relay.Retention
-	sweep     relay.Sweep  // how the tools are asked what they did not tell; none by default
-	public    string       // address of the gateway's faces
-	admin     http.Handler // the operators' API
-	logged    lines        // all that the gateway wrote in its log
+	trouble   relay.Trouble // of a destination; default one failure and a second
+	sweep     relay.Sweep   // how the tools are asked what they did not tell; none by default
+	public    string        // address of the gateway's faces
+	admin     http.Handler  // the operators' API
+	logged    lines         // all that the gateway wrote in its log
 	stops     []func() error
 	cancel    context.CancelFunc
 	halt      func() error // ends the gateway
@@ -127,7 +129,8 @@ func (r *rig) start() (err error) {
 		r.change(&link)
 	}
 	g, err := wiring.Build([]wiring.Link{link}, r.store, wiring.Options{Backoff: outbox.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Age: time.Minute},
-		Sweep: r.sweep, Retention: r.retention, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		Trouble: cmp.Or(r.trouble, relay.Trouble{First: time.Second, Slip: 1}), // a tool that is away stays so for a step
+		Sweep:   r.sweep, Retention: r.retention, Again: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		return err
 	}

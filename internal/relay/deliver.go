@@ -389,7 +389,7 @@ func (d *delivery) failed(err error) outbox.Outcome {
 		if o.Class == passerelle.Denied {
 			d.r.Log.Error("the destination refuses our account: all traffic there is stopped", "contract", d.dest.Contract, "side", d.dest.Side, "until", until)
 		}
-		o.Before = time.Now().Add(min(time.Until(until), gateMax) + gateFirst)
+		o.Before = time.Now().Add(min(time.Until(until), gateMax) + d.r.Trouble.First)
 		return o
 	case passerelle.Stuck, passerelle.Refused:
 		d.r.gates[d.dest].up()

@@ -13,6 +13,7 @@ import (
 // trouble no message is lent to it, so that none is charged an attempt; after
 // a pause that grows, one message tests the water.
 type gate struct {
+	Trouble
 	mu      sync.Mutex
 	fails   int       // in a row
 	until   time.Time // closed before
@@ -23,20 +24,26 @@ type gate struct {
 	moved   chan struct{}
 }
 
+// Trouble is when a destination is taken to be in trouble, and for how long at first.
+type Trouble struct {
+	// First is the first pause, about; each next one is twice as long, up to two
+	// minutes.
+	First time.Duration
+	// Slip is for how long after it took a message a destination may fail once
+	// without being in trouble: one answer in a hundred that is 503 holds up the
+	// message that met it, not all others.
+	Slip time.Duration
+}
+
 // The pauses of a destination in trouble. A refused account is tried rarely: some
 // tools lock accounts that keep failing.
 const (
-	gateFirst  = 100 * time.Millisecond
 	gateMax    = 2 * time.Minute
 	gateDenied = 15 * time.Minute
 	gateAsked  = time.Hour // the longest Retry-After that is honoured whole
-	// gateSlip is for how long after it took a message a destination may fail once
-	// without being in trouble: one answer in a hundred that is 503 holds up the
-	// message that met it, not all others.
-	gateSlip = 10 * time.Second
 )
 
-func newGate() *gate { return &gate{moved: make(chan struct{})} }
+func newGate(t Trouble) *gate { return &gate{Trouble: t, moved: make(chan struct{})} }
 
 // enter waits until the destination may be tried. It returns false when ctx
 // ends first.
@@ -107,12 +114,12 @@ func (g *gate) up() {
 func (g *gate) down(class passerelle.Class, after time.Duration) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if class == passerelle.Down && after == 0 && g.fails == 0 && !g.slipped && time.Since(g.well) < gateSlip {
+	if class == passerelle.Down && after == 0 && g.fails == 0 && !g.slipped && time.Since(g.well) < g.Slip {
 		g.slipped = true
 		return time.Now()
 	}
 	g.fails++
-	d := min(gateMax, gateFirst<<min(g.fails-1, 12))
+	d := min(gateMax, g.First<<min(g.fails-1, 12))
 	d = d/2 + rand.N(d/2+1)
 	if class == passerelle.Denied {
 		g.denied, d = true, gateDenied

@@ -12,7 +12,7 @@ import (
 // fails again, or asks to be left alone, or refuses us, is in trouble.
 func TestGateSlip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newGate(Trouble{First: time.Second, Slip: 10 * time.Second})
 		is := func(closed bool, when string) {
 			t.Helper()
 			if _, now := g.closed(); now != closed {
@@ -35,7 +35,7 @@ func TestGateSlip(t *testing.T) {
 		g.down(passerelle.Denied, 0)
 		is(true, "it refuses our account")
 		g.up()
-		time.Sleep(gateSlip)
+		time.Sleep(10 * time.Second)
 		g.down(passerelle.Down, 0)
 		is(true, "it has taken nothing for a while")
 	})

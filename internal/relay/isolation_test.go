@@ -399,7 +399,7 @@ func TestOneAtATicket(t *testing.T) {
 // that never jumps, and what is stored shifts the parking by that hour and no
 // more.
 func TestClockJumpsAnHour(t *testing.T) {
-	g := newGate()
+	g := newGate(Trouble{First: time.Second, Slip: time.Second})
 	if until := g.down(passerelle.Down, time.Minute); !strings.Contains(until.String(), " m=") {
 		t.Errorf("the gate hangs on the clock of the wall: %v", until)
 	}
@@ -408,7 +408,7 @@ func TestClockJumpsAnHour(t *testing.T) {
 	}
 	r := New(Config{Store: outbox.NewMem(), Backoff: outbox.Backoff{First: time.Second, Max: time.Minute, Age: 24 * time.Hour}})
 	dest := outbox.Dest{Contract: gar, Side: passerelle.Partner}
-	r.gates[dest] = newGate()
+	r.gates[dest] = newGate(Trouble{First: time.Second, Slip: time.Second})
 	for ago, want := range map[time.Duration]outbox.Status{-time.Hour: outbox.Waiting, time.Hour: outbox.Waiting, 22 * time.Hour: outbox.Waiting, 25 * time.Hour: outbox.Parked} {
 		d := &delivery{r: r, dest: dest, e: &outbox.Entry{Event: &passerelle.Event{Kind: passerelle.PublicLog}, Attempts: 3, Tried: time.Now().Add(-ago).Round(0)}}
 		o := d.again(outbox.Outcome{To: outbox.Waiting}, 0)

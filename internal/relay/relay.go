@@ -39,6 +39,7 @@ type Config struct {
 	Contracts map[string]*mapping.Contract // by name
 	Tools     map[outbox.Dest]Tool
 	Backoff   outbox.Backoff // default 2 s doubling to 10 min, parked after 24 h
+	Trouble   Trouble        // default 100 ms, 10 s
 	Sweep     Sweep          // default none: what a tool does not tell stays unknown
 	Retention Retention      // default none: words are kept for good
 	// Again is how long after one of our journal entries a tool that may lose it is
@@ -72,6 +73,9 @@ func New(cfg Config) *Relay {
 	if cfg.Backoff == (outbox.Backoff{}) {
 		cfg.Backoff = outbox.Backoff{First: 2 * time.Second, Max: 10 * time.Minute, Age: 24 * time.Hour}
 	}
+	if cfg.Trouble == (Trouble{}) {
+		cfg.Trouble = Trouble{First: 100 * time.Millisecond, Slip: 10 * time.Second}
+	}
 	if cfg.Again == 0 {
 		cfg.Again = 5 * time.Second
 	}
@@ -83,7 +87,7 @@ func New(cfg Config) *Relay {
 	}
 	r := &Relay{Config: cfg, gates: map[outbox.Dest]*gate{}}
 	for d := range cfg.Tools {
-		r.gates[d] = newGate()
+		r.gates[d] = newGate(cfg.Trouble)
 	}
 	return r
 }

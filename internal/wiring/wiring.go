@@ -51,6 +51,7 @@ func TermsOf(c *mapping.Contract, side passerelle.Side) adapters.Terms {
 // sweeps nothing.
 type Options struct {
 	Backoff outbox.Backoff
+	Trouble relay.Trouble // see relay.Config
 	Sweep   relay.Sweep
 	Again   time.Duration // see relay.Config
 	Calm    time.Duration // see relay.Config
@@ -94,7 +95,7 @@ func Build(links []Link, store outbox.Store, o Options) (*Gateway, error) {
 			}
 		}
 	}
-	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Sweep: o.Sweep, Again: o.Again, Calm: o.Calm, Log: o.Log, Retention: o.Retention})
+	r := relay.New(relay.Config{Store: store, Contracts: contracts, Tools: tools, Backoff: o.Backoff, Trouble: o.Trouble, Sweep: o.Sweep, Again: o.Again, Calm: o.Calm, Log: o.Log, Retention: o.Retention})
 	g := &Gateway{Relay: r, Public: publicHandler(faces, r)}
 	door, err := adminDoor(guard, o.AdminToken)
 	if err != nil {
