@@ -24,9 +24,10 @@ const sealSize = 4
 
 // bolt is a backend in one bbolt file.
 type bolt struct {
-	db    *bbolt.DB
-	path  string
-	polys *crc32.Table
+	db       *bbolt.DB
+	path     string
+	pageSize int // bytes; bbolt reads it in the mapped file, which a commit may move meanwhile
+	polys    *crc32.Table
 
 	file    os.FileInfo  // as it was opened
 	reading sync.RWMutex // held by each view: scrub waits until there is none
@@ -39,7 +40,7 @@ type bolt struct {
 }
 
 func newBolt(db *bbolt.DB, path string) *bolt {
-	b := &bolt{db: db, path: path, polys: crc32.MakeTable(crc32.Castagnoli)}
+	b := &bolt{db: db, path: path, pageSize: db.Info().PageSize, polys: crc32.MakeTable(crc32.Castagnoli)}
 	b.moved = sync.NewCond(&b.mu)
 	return b
 }
@@ -304,5 +305,5 @@ func (b *bolt) size() int64 {
 // unused is how many bytes of the file hold nothing, as of the last commit.
 func (b *bolt) unused() int64 {
 	s := b.db.Stats()
-	return int64(s.FreePageN+s.PendingPageN) * int64(b.db.Info().PageSize)
+	return int64(s.FreePageN+s.PendingPageN) * int64(b.pageSize)
 }

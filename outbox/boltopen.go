@@ -161,7 +161,7 @@ func (b *bolt) confirm(file *os.File) (err error) {
 	if b.file, err = file.Stat(); err != nil {
 		return err
 	}
-	heads := make([]byte, 2*b.db.Info().PageSize)
+	heads := make([]byte, 2*b.pageSize)
 	if _, err := file.ReadAt(heads, 0); err != nil {
 		return err
 	}

@@ -1,8 +1,14 @@
 package outbox
 
 import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"passerelle"
 )
 
 // Stats tells since when an entry could have been lent and was not: what nobody
@@ -43,5 +49,31 @@ func TestClockPutBack(t *testing.T) {
 	}
 	if ahead := time.Until(within(time.Now().Add(26 * time.Hour))); ahead > longestDelay {
 		t.Errorf("%v ahead after the clock was put back", ahead)
+	}
+}
+
+// TestStatsWhileTheFileGrows asks what waits while commits make the file longer, and
+// move it in memory.
+func TestStatsWhileTheFileGrows(t *testing.T) {
+	for range 4 {
+		s := openBolt(t, t.TempDir())
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for !done.Load() {
+					if _, err := s.Stats(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		for i := range 12 { // the file's length doubles
+			must(t, s.Append(t.Context(), &Change{Link: aLink(fmt.Sprint(i)), Entries: []*Entry{anEntry(passerelle.Partner, strings.Repeat("x", 8192<<min(i, 10)))}}))
+		}
+		done.Store(true)
+		wg.Wait()
+		must(t, s.Close())
 	}
 }

@@ -106,7 +106,7 @@ func (t *boltTx) scrubFile(file *os.File, from, most int) (int, error) {
 	if is, err := file.Stat(); err != nil || !os.SameFile(is, t.store.file) {
 		return 0, cmp.Or(err, t.store.here())
 	}
-	zeros := make([]byte, t.tx.DB().Info().PageSize)
+	zeros := make([]byte, t.store.pageSize)
 	was := bytes.Clone(zeros)
 	id, free, wrote := from, 0, 0
 	for ; wrote < most && id < from+scrubLook; id++ {
